@@ -1,0 +1,1 @@
+"""Tests of mmr, folder by folder as in ``mmr/``."""
