@@ -1,0 +1,1 @@
+"""The real thing: ``twistd mmr`` as a child process, with real services around it."""
