@@ -1,0 +1,1 @@
+"""Who is asking: access tokens, application services, the shared secret, admins."""
