@@ -1,0 +1,1 @@
+"""What is shipped, how it installs, and rules that hold for every module."""

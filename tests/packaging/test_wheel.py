@@ -1,0 +1,83 @@
+"""The wheel holds the package, and nothing but the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.checkout import ROOT, copy_checkout
+
+pytestmark = pytest.mark.xdist_group("wheel")
+
+
+def run(*arguments: str | Path) -> str:
+    """Run a program to its end; its output is in the error when it fails."""
+    done = subprocess.run(
+        [str(argument) for argument in arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: a build leaves files in its source folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_checkout(folder / "source")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    run(*pip, "--disable-pip-version-check", "--wheel-dir", folder, source)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_it_holds_every_module_and_every_schema_file(wheel: Path) -> None:
+    package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "mmr").rglob("*")
+        if path.suffix in {".py", ".sql"} or path.name == "py.typed"
+    }
+    shipped = {
+        name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name
+    }
+    assert shipped == package | {"twisted/plugins/mmr_plugin.py"}
+
+
+def test_every_file_of_the_package_is_of_a_kind_that_ships() -> None:
+    """A template or picture put beside the modules would be missing in the wheel."""
+    others = [
+        path
+        for path in (ROOT / "mmr").rglob("*")
+        if path.is_file()
+        and path.suffix not in {".py", ".pyc", ".sql"}
+        and path.name != "py.typed"
+    ]
+    assert others == []
+
+
+def test_twistd_and_the_console_script_work_where_only_the_wheel_is(
+    wheel: Path, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
+    # Our own dependencies, but not the checkout: .pth files in there don't count.
+    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    run(*pip, "--disable-pip-version-check", "--no-deps", "--force-reinstall", wheel)
+
+    where = run(python, "-c", "import mmr; print(mmr.__file__)")
+    assert where.startswith(str(tmp_path))
+    twistd = "from twisted.scripts.twistd import run; run()"
+    assert "Matrix media repository" in run(python, "-c", twistd, "--help")
+    assert "--config-path" in run(tmp_path / "venv" / "bin" / "mmr", "--help")
