@@ -1,0 +1,1 @@
+"""Measures mmr beside reference servers in one interleaved run (docs/benchmarks.md)."""

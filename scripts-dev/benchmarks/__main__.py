@@ -1,0 +1,80 @@
+"""The command line of the bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from benchmarks.errors import BenchError
+from benchmarks.processes import LOAD_CORES
+from benchmarks.profiling import profile
+from benchmarks.report import as_json, table
+from benchmarks.runner import run
+from benchmarks.workloads import PEERS
+
+_PEERS = ("nginx", "naive", "synapse")
+_DEFAULT_PEERS = ("nginx", "naive")
+_MOST_ROUNDS = 20
+_MOST_SECONDS = 60.0
+
+
+def main() -> int:
+    """Measure what was asked for and print it."""
+    options = _options()
+    os.sched_setaffinity(0, LOAD_CORES)
+    rounds = min(options.rounds, _MOST_ROUNDS)
+    seconds = min(options.seconds, _MOST_SECONDS)
+    results = []
+    try:
+        for name in options.workloads or PEERS:
+            if options.profile:
+                print(profile(name, seconds), flush=True)
+                continue
+            result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
+            results.append(result)
+            stream = sys.stderr if options.json else sys.stdout
+            print(table(result), file=stream, flush=True)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if options.json and results:
+        print(as_json(results, rounds, seconds))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measure mmr beside reference servers."
+    )
+    parser.add_argument(
+        "workloads",
+        nargs="*",
+        metavar="workload",
+        help=f"default: all of {', '.join(PEERS)}",
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        choices=_PEERS,
+        help="whom to compare with, may be repeated (default: nginx and naive)",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON on standard output")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds each (3)")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="longest round in seconds (3)"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="profile our server, without peers"
+    )
+    options = parser.parse_args()
+    for name in options.workloads:
+        if name not in PEERS:
+            parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds and --seconds must be positive")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The ratios and limits that the project wants to hold (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+
+@attrs.frozen
+class Target:
+    """One wish: a least ratio against a peer, or a most for our own figure.
+
+    Args:
+        peer: Whom the ratio is against; None for a limit of our own figure.
+    """
+
+    workload: str
+    metric: str
+    peer: str | None
+    bound: float
+
+    @property
+    def text(self) -> str:
+        """The wish in words."""
+        if self.peer is None:
+            return f"{self.metric} at most {self.bound:g}"
+        return f"{self.metric} at least {self.bound:g} times as good as {self.peer}"
+
+
+@attrs.frozen
+class Verdict:
+    """A target and what was measured."""
+
+    target: Target
+    measured: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the wish came true."""
+        if self.target.peer is None:
+            return self.measured <= self.target.bound
+        return self.measured >= self.target.bound
+
+
+TARGETS = (
+    Target("download-20k", "rate", "synapse", 12),
+    Target("download-20k", "cpu_ms", "synapse", 12),
+    Target("download-20k", "rate", "nginx", 0.1),
+    Target("download-20k-304", "rate", "synapse", 10),
+    Target("thumbnail-warm", "rate", "synapse", 10),
+    Target("thumbnail-cold", "cpu_ms", "synapse", 4),
+    Target("upload-20k", "rate", "synapse", 1.5),
+    Target("upload-100m", "cpu_ms", "synapse", 2),
+    Target("upload-100m", "stall_ms", None, 50),
+    Target("upload-100m", "growth_mb", None, 20),
+    Target("upload-100m", "answer_ms", None, 1000),
+    *(
+        target
+        for name in ("download-100m", "download-100m-c8")
+        for target in (
+            Target(name, "mb_s", "synapse", 2),
+            Target(name, "mb_s", "nginx", 0.6),
+            Target(name, "growth_mb", None, 20),
+        )
+    ),
+    # Equal within what two runs of the same thing differ by.
+    Target("range-1m", "cpu_ms", "whole-1m", 0.95),
+)
+
+
+def judge(
+    workload: str,
+    ours: Mapping[str, float],
+    ratios: Mapping[str, Mapping[str, float]],
+    targets: Sequence[Target] = TARGETS,
+) -> list[Verdict]:
+    """Hold the figures of a workload against its targets; leave out what wasn't run."""
+    verdicts = []
+    for target in targets:
+        figures = ours if target.peer is None else ratios.get(target.peer, {})
+        if target.workload == workload and target.metric in figures:
+            verdicts.append(Verdict(target, figures[target.metric]))
+    return verdicts

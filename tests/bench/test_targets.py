@@ -1,0 +1,40 @@
+"""Holding figures against the targets."""
+
+from __future__ import annotations
+
+from benchmarks.stats import METRICS
+from benchmarks.targets import TARGETS, Target, judge
+from benchmarks.workloads import PEERS
+
+_RATIO = Target("upload-20k", "rate", "synapse", 1.5)
+_LIMIT = Target("upload-20k", "stall_ms", None, 50)
+
+
+def _met(target: Target, measured: float) -> bool:
+    peer = target.peer or "synapse"
+    figures = {target.metric: measured}
+    (verdict,) = judge("upload-20k", figures, {peer: figures}, [target])
+    return verdict.met
+
+
+def test_a_ratio_has_to_reach_its_bound() -> None:
+    assert _met(_RATIO, 1.5)
+    assert not _met(_RATIO, 1.49)
+
+
+def test_a_limit_must_not_be_passed() -> None:
+    assert _met(_LIMIT, 50)
+    assert not _met(_LIMIT, 50.1)
+
+
+def test_what_was_not_run_is_not_judged() -> None:
+    assert judge("upload-20k", {}, {"nginx": {"rate": 1.0}}, [_RATIO, _LIMIT]) == []
+    assert judge("upload-1m", {"stall_ms": 1.0}, {}, [_LIMIT]) == []
+
+
+def test_every_target_names_things_that_exist() -> None:
+    keys = {metric.key for metric in METRICS}
+
+    for target in TARGETS:
+        assert target.metric in keys
+        assert target.peer in (None, "whole-1m", *PEERS[target.workload])
