@@ -34,9 +34,6 @@ def appservice_identity(
         if not same_secret(token, appservice.as_token):
             continue
         user_id = asserted or appservice.sender_user_id
-        if not user_id or not is_user_of(user_id, domain.name):
-            return None
-        if user_id == appservice.sender_user_id or appservice.matches_user(user_id):
+        if appservice.owns(user_id) and is_user_of(user_id, domain.name):
             return Identity(user_id)
-        return None
     return None

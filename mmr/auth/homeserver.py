@@ -21,7 +21,6 @@ from mmr.util.clock import Clock
 logger = logging.getLogger(__name__)
 
 _USER_AGENT = "matrix-media-repo"
-_DEFAULT_BACKOFF_AT = 10
 # MMR's cap per call, whatever clientServerTimeoutSeconds says.
 _LONGEST_CALL_SECONDS = 60
 _DEFAULT_RETRY_MS = 1000
@@ -44,10 +43,9 @@ class HomeserverClient:
     ) -> None:
         self.domain = domain
         self._client = client
-        threshold = domain.backoff_at if domain.backoff_at > 0 else _DEFAULT_BACKOFF_AT
-        self._breaker = Breaker(threshold, clock)
+        self._breaker = Breaker(domain.backoff_at, clock)
         # Of its own: probes for admin rights never keep users from logging in (D34).
-        self._admin_breaker = Breaker(threshold, clock)
+        self._admin_breaker = Breaker(domain.backoff_at, clock)
 
     async def whoami(
         self, token: str, user_id: str | None, client_address: str
@@ -198,7 +196,7 @@ class HomeserverClient:
             timeout = _LONGEST_CALL_SECONDS
         status, body = await self._client.request_json(
             method,
-            self.domain.cs_api.rstrip("/") + path,
+            self.domain.cs_api + path,
             token=token,
             params={"user_id": user_id} if user_id is not None else None,
             headers={

@@ -41,6 +41,11 @@ Verdict: TypeAlias = Identity | BadToken
 
 
 def is_user_of(user_id: str, server_name: str) -> bool:
-    """Whether this is a valid id of a user of that server (R45)."""
+    """Whether this is a valid id of a user of that server (R45).
+
+    Args:
+        user_id: From the homeserver or an application service.
+        server_name: In lower case, as the configuration has it.
+    """
     server = server_of_user(user_id)
-    return server is not None and server.lower() == server_name.lower()
+    return server is not None and server.lower() == server_name

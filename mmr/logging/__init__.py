@@ -1,0 +1,18 @@
+"""Log lines: who wrote them, for which request, and with no secret in them."""
+
+from mmr.logging.context import (
+    RequestInfo,
+    background,
+    current_request,
+    enter_request,
+)
+from mmr.logging.setup import LogSettings, setup_logging
+
+__all__ = [
+    "LogSettings",
+    "RequestInfo",
+    "background",
+    "current_request",
+    "enter_request",
+    "setup_logging",
+]

@@ -1,0 +1,105 @@
+"""Sends log lines to stdout and to files, as the ``repo`` section says."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from logging.handlers import TimedRotatingFileHandler
+from pathlib import Path
+from typing import Protocol
+
+from mmr.errors import ConfigError
+from mmr.logging.context import install_record_factory
+from mmr.logging.format import TRACE, JsonFormatter, TextFormatter
+
+_FILE_NAME = "media_repo.log"
+_DAYS_KEPT = 14
+_LEVELS = {
+    "panic": logging.CRITICAL,
+    "fatal": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+# At DEBUG they write every byte and header they see, signatures included.
+_TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3", "PIL")
+
+
+class LogSettings(Protocol):
+    """The keys of ``repo`` that are about logs."""
+
+    @property
+    def log_directory(self) -> str:
+        """A folder; ``-`` or empty for stdout alone."""
+        ...
+
+    @property
+    def log_level(self) -> str:
+        """One of MMR's names, checked already."""
+        ...
+
+    @property
+    def log_colors(self) -> bool:
+        """ANSI colours on stdout; never in files or JSON."""
+        ...
+
+    @property
+    def json_logs(self) -> bool:
+        """One JSON object a line."""
+        ...
+
+
+def setup_logging(settings: LogSettings) -> None:
+    """Replace the process's log handlers.
+
+    Raises:
+        ConfigError: the folder can't be written.
+    """
+    level = _LEVELS[settings.log_level]
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if settings.log_directory not in {"", "-"}:
+        handlers.append(_file_handler(Path(settings.log_directory)))
+    for number, handler in enumerate(handlers):
+        colors = settings.log_colors and number == 0
+        handler.setFormatter(
+            JsonFormatter() if settings.json_logs else TextFormatter(colors=colors)
+        )
+    logging.addLevelName(TRACE, "TRACE")
+    install_record_factory()
+    _replace_handlers(handlers)
+    logging.getLogger().setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
+
+
+def _file_handler(directory: Path) -> logging.Handler:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handler = TimedRotatingFileHandler(
+            directory / _FILE_NAME,
+            when="midnight",
+            backupCount=_DAYS_KEPT,
+            encoding="utf-8",
+            utc=True,
+        )
+    except OSError as e:
+        raise ConfigError(
+            f"can't write log files there ({e.strerror}). Make the folder writable,"
+            " name another one, or use '-' for stdout alone.",
+            source=str(directory),
+            key="repo.logDirectory",
+        ) from e
+    # As in MMR: traces are for a terminal, not for the disk.
+    handler.setLevel(logging.DEBUG)
+    return handler
+
+
+def _replace_handlers(handlers: list[logging.Handler]) -> None:
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)

@@ -1,0 +1,91 @@
+"""What happens to media: caches, thumbnails, the age of what is read."""
+
+from __future__ import annotations
+
+import attrs
+from prometheus_client import Counter, Histogram
+
+from mmr.metrics.labels import host_label, size_labels
+from mmr.metrics.registry import REGISTRY
+
+_CACHE_HITS = Counter(
+    "media_cache_hits_total", "Found in a cache", ["cache"], registry=REGISTRY
+)
+_CACHE_MISSES = Counter(
+    "media_cache_misses_total", "Not found in a cache", ["cache"], registry=REGISTRY
+)
+_CACHE_EVICTIONS = Counter(
+    "media_cache_evictions_total",
+    "Pushed out of a cache",
+    ["cache", "reason"],
+    registry=REGISTRY,
+)
+_THUMBNAILS = Counter(
+    "media_thumbnails_generated_total",
+    "Thumbnails rendered",
+    ["width", "height", "method", "animated", "origin"],
+    registry=REGISTRY,
+)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_AGE = Histogram(
+    "media_age_accessed_media_seconds",
+    "Age of the media that was served",
+    buckets=(
+        *(
+            5,
+            15,
+            30,
+            _MINUTE,
+            2 * _MINUTE,
+            150,
+            5 * _MINUTE,
+            15 * _MINUTE,
+            30 * _MINUTE,
+        ),
+        *(_HOUR, 9000, 5 * _HOUR, 12 * _HOUR),
+        *(_DAY, 15 * _DAY, 30 * _DAY, 183 * _DAY, 366 * _DAY),
+    ),
+    registry=REGISTRY,
+)
+
+
+@attrs.frozen(slots=True)
+class CacheEvents:
+    """The counters of one cache; make it once and keep it."""
+
+    hits: Counter
+    misses: Counter
+    not_enough_downloads: Counter
+    need_space: Counter
+
+
+def cache_events(cache: str) -> CacheEvents:
+    """The counters of the cache of this name (MMR has one, ``media``)."""
+    return CacheEvents(
+        hits=_CACHE_HITS.labels(cache),
+        misses=_CACHE_MISSES.labels(cache),
+        not_enough_downloads=_CACHE_EVICTIONS.labels(cache, "not_enough_downloads"),
+        need_space=_CACHE_EVICTIONS.labels(cache, "need_space"),
+    )
+
+
+def thumbnail_generated(
+    width: int, height: int, method: str, *, animated: bool, origin: str
+) -> None:
+    """Count a thumbnail.
+
+    Args:
+        width: Of the box that was asked for, after size picking.
+        height: Likewise.
+        method: ``crop`` or ``scale``.
+        animated: Whether the thumbnail moves.
+        origin: The media's origin; other servers than ours all count as ``other``.
+    """
+    _THUMBNAILS.labels(
+        *size_labels(width, height), method, str(animated).lower(), host_label(origin)
+    ).inc()
+
+
+def observe_media_age(age_seconds: float) -> None:
+    """Count the serving of media that was created so many seconds ago."""
+    _AGE.observe(max(0.0, age_seconds))
