@@ -1,0 +1,1 @@
+"""What several processes need of each other."""

@@ -1,0 +1,200 @@
+"""What a datastore is: the interface of all providers, and how they fail.
+
+The life of an object (design §6): `Datastore.create` gives a writer; bytes are
+written; `ObjectWriter.seal` ends them and gives their hash; the caller names the
+object in the database; `ObjectWriter.publish` makes it visible and durable.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from mmr.errors import MatrixError
+from mmr.types import Kind
+
+logger = logging.getLogger(__name__)
+
+
+class ObjectMissing(Exception):
+    """No object is at the location."""
+
+
+class BadLocation(ObjectMissing):
+    """The location isn't one that we give out, or leads out of the store (R71)."""
+
+    def __init__(self, datastore_id: str, location: str, why: str) -> None:
+        super().__init__(
+            f"datastore {datastore_id!r}: location {location!r} is refused: {why}. "
+            "The record that holds it is wrong."
+        )
+        logger.error("%s", self)
+
+
+class DatastoreError(MatrixError):
+    """A datastore could not do its work.
+
+    The client gets a sentence without paths (R5); the log, written here and now so
+    that no caller can forget it, names the path and the fix (R97).
+
+    Args:
+        detail: For the log: what failed where, and what to change.
+        message: For the client.
+        status: HTTP status.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        message: str = "The media store failed",
+        status: int = 500,
+    ) -> None:
+        super().__init__(status, "M_UNKNOWN", message)
+        self.detail = detail
+        logger.error("%s", detail)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class DatastoreFull(DatastoreError):
+    """No space, or so little that the rest is kept for the system (R82)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, "The media store has no space left", 503)
+
+
+class ObjectWriter(Protocol):
+    """A new object on its way in. One call at a time; `discard` at any time.
+
+    Every method but `discard` raises `DatastoreError`; what was written is then gone
+    already, and the writer is of no more use (R92, R97).
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes taken in so far."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Add bytes. Waiting for the result is the back-pressure."""
+        ...
+
+    async def seal(self) -> str:
+        """End the content and give its SHA-256 in hex.
+
+        The bytes are flushed to disk now or by `publish`, before they become visible.
+        """
+        ...
+
+    async def publish(self, location: str) -> None:
+        """Make the sealed object visible. Durable when this returns (R91).
+
+        Raises:
+            DatastoreError: also when an object is there already; it stays.
+        """
+        ...
+
+    async def discard(self) -> None:
+        """Give up what isn't published. Does nothing the second time."""
+        ...
+
+
+class StoredObject(Protocol):
+    """An object opened for reading. It stays readable when it is deleted meanwhile."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the store. The caller compares it with the record (R102)."""
+        ...
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Read up to ``length`` bytes; fewer only at the end of the object."""
+        ...
+
+    def fileno(self) -> int | None:
+        """A file descriptor for sendfile, or None when there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Let go. Does nothing the second time."""
+        ...
+
+
+class Datastore(Protocol):
+    """One place for objects."""
+
+    @property
+    def id(self) -> str:
+        """The operator's name for it, as records hold it."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What may be stored here. Empty: a cold store, which is only read."""
+        ...
+
+    def location_of(self, object_name: str) -> str:
+        """The location that an object of this name gets."""
+        ...
+
+    async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
+        """Start a new object.
+
+        Args:
+            expected_bytes: The announced length, so that a lack of space shows early.
+
+        Raises:
+            DatastoreFull: when the object would not fit.
+        """
+        ...
+
+    async def open(self, location: str) -> StoredObject:
+        """Open an object.
+
+        Raises:
+            ObjectMissing: when it isn't there, or the location is a bad one.
+            DatastoreError: when the store can't tell.
+        """
+        ...
+
+    async def delete(self, location: str) -> bool:
+        """Delete an object. False: it was not there.
+
+        Raises:
+            BadLocation: when the location is a bad one. Nothing is deleted.
+            DatastoreError: when the store can't do it now.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Find out whether the store can be used, at start and for readiness.
+
+        Raises:
+            StartupError: when the configuration has to be mended first.
+            DatastoreFull: when it can be read but takes no more.
+        """
+        ...
+
+    async def sweep_temporary(self, older_than_s: float) -> int:
+        """Remove what unfinished writers left. Gives the number removed (R95)."""
+        ...
+
+
+class MemoryObject:
+    """A stored object that was small enough to be read when it was opened."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See `StoredObject.read`."""
+        return self._data[offset : offset + length]
+
+    def fileno(self) -> int | None:
+        """None: there is no open file."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing to let go."""
