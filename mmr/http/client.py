@@ -253,21 +253,21 @@ class _BodyReader(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Keep the bytes unless they are too many."""
-        if self.done.called:
-            return
-        self._data += data
-        if len(self._data) > self._limit:
-            self.done.errback(
-                UpstreamUnavailable(f"the answer is longer than {self._limit} bytes")
-            )
-            self._hang_up()
+        if len(self._data) <= self._limit:
+            self._data += data
+            if len(self._data) > self._limit:
+                self._hang_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over the body if it ended as announced."""
         if self.done.called:
             return
+        if len(self._data) > self._limit:
+            self.done.errback(
+                UpstreamUnavailable(f"the answer is longer than {self._limit} bytes")
+            )
         # PotentialDataLoss: HTTP/1.0 style, the end of the connection ends the body.
-        if reason.check(ResponseDone, PotentialDataLoss):
+        elif reason.check(ResponseDone, PotentialDataLoss):
             self.done.callback(bytes(self._data))
         else:
             self.done.errback(reason)
