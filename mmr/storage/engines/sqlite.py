@@ -1,0 +1,110 @@
+"""SQLite, embedded: the default for one small server."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from mmr.storage.engines.base import Connection, Cursor
+from mmr.storage.errors import DatabaseUnavailable
+
+_BUSY_TIMEOUT_SECONDS = 5.0
+_SYNCHRONOUS_FULL = 2
+
+
+class SqliteEngine:
+    """A database file in WAL mode: readers never wait for the writer.
+
+    Args:
+        path: The file. It is made, readable by its owner only, when missing.
+    """
+
+    name = "sqlite"
+    # IMMEDIATE takes the write lock at once: a transaction that reads first and then
+    # writes can't fail half way.
+    begin = "BEGIN IMMEDIATE"
+    now_ms = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the file with the settings that make commits durable (R93)."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(
+                self.path,
+                timeout=_BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise DatabaseUnavailable(f"{self.path}: {error}") from error
+        try:
+            self._set_up(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise DatabaseUnavailable(f"{self.path}: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise DatabaseUnavailable(
+                f"{self.path}: SQLite's WAL mode doesn't work in this folder "
+                f"(journal_mode is {mode!r}). Use a folder on a local disk."
+            )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=OFF")
+        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
+        if synchronous != _SYNCHRONOUS_FULL:
+            raise DatabaseUnavailable(f"{self.path}: SQLite refuses synchronous=FULL")
+
+    def convert(self, sql: str) -> str:
+        """SQLite takes ``?`` as it is."""
+        return sql
+
+    def commit(self, cursor: Cursor) -> None:
+        """Commit."""
+        cursor.execute("COMMIT")
+
+    def execute_script(self, cursor: Cursor, script: str) -> None:
+        """Run the statements one by one: `executescript` would commit first."""
+        statement = ""
+        for line in script.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                cursor.execute(statement)
+                statement = ""
+
+    def lock(self, cursor: Cursor, key: int) -> None:
+        """Nothing to do: a transaction holds the only write lock already."""
+
+    def lock_startup(self, cursor: Cursor) -> None:
+        """Nothing to do: each step takes the write lock and looks again."""
+
+    def unlock_startup(self, cursor: Cursor) -> None:
+        """Nothing to do."""
+
+    def has_table(self, cursor: Cursor, table: str) -> bool:
+        """Whether the table is there."""
+        cursor.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+        )
+        return cursor.fetchone() is not None
+
+    def is_alive(self, connection: Connection) -> bool:
+        """A file doesn't hang up."""
+        return True
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether another process held the write lock for too long."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return False
+        # The low byte is the primary code; the rest refines it.
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

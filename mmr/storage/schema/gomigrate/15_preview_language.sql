@@ -1,0 +1,1 @@
+ALTER TABLE url_previews ADD COLUMN IF NOT EXISTS language_header TEXT DEFAULT NULL;
