@@ -1,0 +1,1 @@
+"""The Twisted-facing server code, and the guarded clients."""

@@ -1,0 +1,413 @@
+"""One client connection: heads in, bodies on to their readers, answers out in order.
+
+This replaces Twisted's ``HTTPChannel`` rather than extending it: there the line
+parser, the spooled body and the timer of every byte are the base class, and each of
+them would have to be switched off (performance.md §1, R61, R63, R64).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol as Interface
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.http import _ChunkedTransferDecoder, _MalformedChunkedDataError
+from zope.interface import implementer
+
+from mmr.errors import MatrixError, bad_request
+from mmr.http.body import ClientGone, RequestBody
+from mmr.http.head import (
+    RequestHead,
+    head_too_large,
+    parse_head,
+    refused_head,
+    target_too_long,
+)
+from mmr.http.limits import HttpLimits
+from mmr.http.request import MediaRequest
+from mmr.http.sendfile import FileTransport
+from mmr.http.watch import Watch
+
+_HEAD_END = b"\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ClientTransport(ITCPTransport, IConsumer, IPushProducer):
+    """What sockets of servers provide in Twisted."""
+
+
+class ChannelOwner(Interface):
+    """What a connection needs from its site."""
+
+    limits: HttpLimits
+    is_draining: bool
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def serve(self, request: MediaRequest) -> None:
+        """Answer a request, soon or later."""
+        ...
+
+    def refuse(self, request: MediaRequest, error: MatrixError) -> None:
+        """Answer a request whose head can't be read."""
+        ...
+
+    def connection_closed(self, channel: MediaChannel) -> None:
+        """The connection is gone."""
+        ...
+
+
+@implementer(IPushProducer)
+class MediaChannel(Protocol):
+    """Serves the requests of one connection, one after the other.
+
+    Args:
+        site: The owner.
+        peer: The peer's address; None on a unix socket.
+        peer_is_trusted: Whether forwarding headers from this peer count (R74).
+        address_group: What the limit of connections counts it under, if anything.
+    """
+
+    transport: ClientTransport
+
+    def __init__(
+        self,
+        site: ChannelOwner,
+        peer: str | None,
+        peer_is_trusted: bool,
+        address_group: str | None = None,
+    ) -> None:
+        self.site = site
+        self.address_group = address_group
+        self.peer = peer
+        self.peer_is_trusted = peer_is_trusted
+        self.request: MediaRequest | None = None
+        self.is_closing = False
+        self.is_lingering = False
+        self._watch = Watch(site.now())
+        self._buffer = b""
+        self._scanned = 0
+        self._body: RequestBody | None = None
+        self._decoder: _ChunkedTransferDecoder | None = None
+        self._owes_continue = False
+        self._lingered_bytes = 0
+        self._is_reading = True
+        self._is_serving = False
+        self._is_write_blocked = False
+        self._drained: Deferred[None] | None = None
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        """Start to take part in back-pressure."""
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes: of a body, of heads, or from somebody who was refused."""
+        if self.is_lingering:
+            self._lingered_bytes += len(data)
+            self._adjust_reading()
+        elif self._body is not None:
+            self._body_received(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self.request is None:
+                self._serve_buffered()
+            else:
+                self._adjust_reading()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """End what waits for this client (R66)."""
+        self.is_closing = True
+        request, self.request = self.request, None
+        drained, self._drained = self._drained, None
+        if self._body is not None:
+            self._body.fail(ClientGone("the client left within its body"))
+        if drained is not None and not drained.called:
+            drained.errback(ClientGone("the client left within the answer"))
+        if request is not None:
+            request.client_gone()
+        self.site.connection_closed(self)
+
+    def pauseProducing(self) -> None:
+        """The client reads slower than we write."""
+        self._is_write_blocked = True
+
+    def resumeProducing(self) -> None:
+        """All that was written is on its way."""
+        self._is_write_blocked = False
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.called:
+            drained.callback(None)
+        elif self.request is None and self._body is None:
+            self._serve_buffered()
+
+    def stopProducing(self) -> None:
+        """The transport is about to tell `connectionLost`."""
+
+    # What the request calls.
+
+    def write(self, pieces: tuple[bytes, ...]) -> None:
+        """Write without waiting."""
+        if not self.is_closing:
+            self.transport.writeSequence(pieces)
+
+    def file_sender(self) -> FileTransport | None:
+        """The transport, if it can send files itself."""
+        transport = self.transport
+        return transport if isinstance(transport, FileTransport) else None
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what was written.
+
+        Raises:
+            ClientGone: it won't.
+        """
+        if self.is_closing:
+            raise ClientGone("the client left within the answer")
+        if self._is_write_blocked:
+            self._drained = Deferred()
+            await self._drained
+
+    def may_stay_open(self) -> bool:
+        """Whether the connection can serve another request after the current one.
+
+        Not when more of a body is to come than is worth waiting for (R62), or when a
+        client with ``Expect`` may or may not send it.
+        """
+        request, body = self.request, self._body
+        if request is None or not request.head.keep_alive or self.site.is_draining:
+            return False
+        if body is None:
+            return True
+        limit = self.site.limits.discarded_body_bytes
+        return (
+            body.length is not None
+            and body.length <= limit
+            and not self._owes_continue
+            and not self.is_closing
+        )
+
+    def request_done(self, keep_alive: bool) -> None:
+        """The answer is written: go on with the next request, or close."""
+        self.request = None
+        if self.is_closing:
+            return
+        if keep_alive and not self.site.is_draining:
+            self._watch.idle(self.site.now())
+            if self._body is not None:
+                self._body_wanted()
+            elif self._buffer:
+                self._serve_buffered()
+            self._adjust_reading()
+        elif self._body is not None or self._buffer:
+            self._linger()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.is_closing = True
+        # A registered producer would keep the transport from closing.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once; the client sees a broken transfer (R68)."""
+        self.is_closing = True
+        self.transport.abortConnection()
+
+    # What the site calls.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being received or answered."""
+        return self.request is None and self._body is None and not self.is_closing
+
+    def check(self, now: float, haste: float) -> None:
+        """Close the connection if the client is slower than it may be (R61).
+
+        Args:
+            now: Monotonic seconds.
+            haste: What the waits for heads are multiplied with; below 1 when the
+                server is full.
+        """
+        limits, watch = self.site.limits, self._watch
+        if watch.reads_too_slowly(self.transport, now, limits):
+            self.abort()
+        elif self.is_lingering:
+            if now - watch.since >= limits.linger_seconds:
+                self.abort()
+        elif self._body is not None:
+            received = self._body.received if self._is_reading else None
+            if watch.sends_too_slowly(received, now, limits):
+                self.abort()
+        elif self.is_idle:
+            wait = limits.head_seconds if self._buffer else limits.idle_seconds
+            if now - watch.since >= wait * haste:
+                self.abort()
+
+    # Heads.
+
+    def _serve_buffered(self) -> None:
+        """Serve the requests in the buffer, for as long as each is done at once."""
+        if self._is_serving:
+            return
+        self._is_serving = True
+        try:
+            while (
+                self._buffer
+                and self.request is None
+                and self._body is None
+                and not (self._is_write_blocked or self.is_closing or self.is_lingering)
+                and self._serve_next()
+            ):
+                pass
+        finally:
+            self._is_serving = False
+        self._adjust_reading()
+
+    def _serve_next(self) -> bool:
+        """Serve one request; False when its head isn't complete."""
+        try:
+            head = self._next_head()
+        except MatrixError as error:
+            self._refuse(error)
+            return False
+        if head is None:
+            return False
+        self.request = request = MediaRequest(self, head, self.site.now())
+        if head.length != 0:
+            self._start_body(request)
+        self.site.serve(request)
+        return True
+
+    def _next_head(self) -> RequestHead | None:
+        buffer, limits = self._buffer, self.site.limits
+        end = buffer.find(_HEAD_END, self._scanned)
+        if end < 0 or end > limits.head_bytes:
+            self._check_partial_head(buffer)
+            if self._scanned == 0:
+                self._watch.idle(self.site.now())
+            self._scanned = max(0, len(buffer) - 3)
+            return None
+        self._buffer = buffer[end + 4 :]
+        self._scanned = 0
+        # Some old clients send an empty line after a body (RFC 9112 §2.2).
+        block = buffer[2:end] if buffer.startswith(b"\r\n") else buffer[:end]
+        return parse_head(block, limits)
+
+    def _check_partial_head(self, buffer: bytes) -> None:
+        """Refuse what no further byte can mend, so that it need not time out."""
+        start = self._scanned
+        if buffer.count(b"\n", start) != buffer.count(b"\r\n", max(0, start - 1)):
+            raise bad_request("Bare line feed in the request head")
+        if len(buffer) > self.site.limits.head_bytes:
+            raise head_too_large() if b"\r\n" in buffer else target_too_long()
+
+    def _refuse(self, error: MatrixError) -> None:
+        head = refused_head()
+        head.keep_alive = False
+        self.request = request = MediaRequest(self, head, self.site.now())
+        # What follows can't be told apart from the head: none of it is looked at.
+        self._buffer = _HEAD_END
+        self.site.refuse(request, error)
+
+    # Bodies.
+
+    def _start_body(self, request: MediaRequest) -> None:
+        length = request.head.length
+        request.body = self._body = RequestBody(length, self._body_wanted)
+        self._watch.start_body(self.site.now())
+        if length is None:
+            self._decoder = _ChunkedTransferDecoder(
+                self._body.deliver, self._chunks_finished
+            )
+        self._owes_continue = request.head.expects_continue
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._body_received(data)
+
+    def _body_received(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
+        self._owes_continue = False
+        if self._decoder is not None:
+            try:
+                self._decoder.dataReceived(data)
+            except _MalformedChunkedDataError:
+                self._chunks_broken(body)
+        else:
+            assert body.length is not None
+            missing = body.length - body.received
+            if len(data) < missing:
+                body.deliver(data)
+            else:
+                body.deliver(data[:missing])
+                self._body_finished(data[missing:])
+        self._adjust_reading()
+
+    def _chunks_finished(self, rest: bytes) -> None:
+        self._decoder = None
+        self._body_finished(rest)
+
+    def _chunks_broken(self, body: RequestBody) -> None:
+        body.fail(bad_request("Malformed chunk"))
+        if self.request is None:
+            self._linger()
+        else:
+            self.request.head.keep_alive = False
+
+    def _body_finished(self, rest: bytes) -> None:
+        body, self._body = self._body, None
+        assert body is not None
+        self._buffer = rest
+        body.finish()
+        if self.request is None:
+            self._watch.idle(self.site.now())
+            self._serve_buffered()
+
+    def _body_wanted(self) -> None:
+        if self._owes_continue and self.request is not None:
+            self._owes_continue = False
+            self.transport.write(_CONTINUE)
+        self._adjust_reading()
+
+    # The way out for those who were refused.
+
+    def _linger(self) -> None:
+        """Half-close, and read on a little.
+
+        Closing a socket with unread bytes resets it, and the client would lose the
+        answer that tells it why.
+        """
+        self.is_lingering = True
+        self._body = self._decoder = None
+        self._buffer = b""
+        self._watch.idle(self.site.now())
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        self._adjust_reading()
+
+    def _adjust_reading(self) -> None:
+        if self.is_closing:
+            return
+        limits = self.site.limits
+        if self.is_lingering:
+            wanted = self._lingered_bytes < limits.discarded_body_bytes
+        elif self._body is not None:
+            wanted = self.request is None or not self._body.is_full
+        else:
+            wanted = len(self._buffer) <= limits.head_bytes
+        if wanted != self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                self._watch.start_body(self.site.now())
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()

@@ -1,0 +1,160 @@
+"""From a request to its answer: route, host, access, handler, errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionClosed
+
+from mmr.errors import MatrixError, unexpected
+from mmr.http.addresses import ClientAddresses
+from mmr.http.body import ClientGone
+from mmr.http.host import HostFinder
+from mmr.http.request import MediaRequest
+from mmr.http.responses import EmptyResponse, Response, error_response
+from mmr.http.routing import MethodNotAllowed, Router
+from mmr.http.sendfile import FileEndedEarly
+from mmr.http.streaming import ShortBody
+from mmr.logging import RequestInfo, enter_request
+from mmr.types import Access, Requester
+
+logger = logging.getLogger(__name__)
+
+_LEFT = (ClientGone, CancelledError, ConnectionClosed)
+
+
+class RequestGuard(Protocol):
+    """Decides who may pass (`mmr.auth`)."""
+
+    def cached(self, request: MediaRequest, access: Access) -> Requester | None:
+        """The requester, when that is known without waiting.
+
+        Raises:
+            MatrixError: 401 or 403.
+        """
+        ...
+
+    async def authenticate(self, request: MediaRequest, access: Access) -> Requester:
+        """The requester.
+
+        Raises:
+            MatrixError: 401, 403, or 5xx when nobody can tell.
+        """
+        ...
+
+
+Admission = Callable[[MediaRequest], None]
+"""Called before routing; may raise `mmr.errors.rate_limited` and add headers."""
+
+
+class Dispatcher:
+    """Answers requests.
+
+    Args:
+        router: The routes.
+        hosts: Finds the homeserver a request is for.
+        addresses: Finds the client's address.
+        guard: Decides who may pass.
+        admit: The request-rate limiter.
+        now: Monotonic seconds.
+        finished: Called with each request that is over, answered or not.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        hosts: HostFinder,
+        addresses: ClientAddresses,
+        guard: RequestGuard,
+        admit: Admission | None,
+        now: Callable[[], float],
+        finished: Callable[[MediaRequest], None],
+    ) -> None:
+        self._router = router
+        self._hosts = hosts
+        self._addresses = addresses
+        self._guard = guard
+        self._admit = admit
+        self._now = now
+        self._finished = finished
+
+    def start(self, request: MediaRequest, error: MatrixError | None = None) -> None:
+        """Begin to answer a request, or to refuse one that can't be read."""
+        handling = Deferred.fromCoroutine(self._serve(request, error))
+        if not handling.called:
+            request.handling = handling
+
+    async def _serve(self, request: MediaRequest, error: MatrixError | None) -> None:
+        """Answer; whatever goes wrong ends here."""
+        try:
+            if error is not None:
+                await error_response(error).send(request)
+            else:
+                response = await self._response(request)
+                request.handled = self._now()
+                await response.send(request)
+        except _LEFT as left:
+            # A handler may also have cancelled work of its own and let that through.
+            if not request.is_gone:
+                await self._fail(request, left)
+        except Exception as failure:
+            await self._fail(request, failure)
+        request.handling = None
+        self._finished(request)
+        if not request.is_gone:
+            request.finish()
+
+    async def _response(self, request: MediaRequest) -> Response:
+        headers = request.head.headers
+        info = RequestInfo(request.request_id)
+        enter_request(info)
+        try:
+            request.client_address = self._addresses.client_of(
+                request.peer,
+                request.peer_is_trusted,
+                headers.get(b"x-forwarded-for", ()),
+                request.header(b"x-real-ip"),
+            )
+            if self._admit is not None:
+                self._admit(request)
+            if request.method == b"OPTIONS":
+                return self._options(request)
+            route, parameters = self._router.match(request.method, request.path_text)
+            request.route = route
+            request.query.all()
+            if route.access is not Access.ANYONE:
+                request.host, request.domain = self._hosts.find(
+                    headers, request.peer_is_trusted
+                )
+                info.host = request.host
+                requester = self._guard.cached(request, route.access)
+                if requester is None:
+                    requester = await self._guard.authenticate(request, route.access)
+                request.requester = requester
+                info.requester = requester.log_name
+            return await route.handler(request, **parameters)
+        except MatrixError as error:
+            return error_response(error)
+        except MethodNotAllowed as refusal:
+            return error_response(refusal.error, [(b"Allow", refusal.allow)])
+
+    def _options(self, request: MediaRequest) -> Response:
+        allow = self._router.allowed_methods(request.path_text)
+        return EmptyResponse(
+            [(b"Allow", allow), (b"Access-Control-Allow-Methods", allow)]
+        )
+
+    async def _fail(self, request: MediaRequest, failure: BaseException) -> None:
+        """Say that it is our fault, or break off what was begun (R68, D20)."""
+        if isinstance(failure, (ShortBody, FileEndedEarly, *_LEFT)):
+            logger.error("%s broke off: %r", request.request_id, failure)
+        elif not isinstance(failure, MatrixError):
+            logger.error("%s failed", request.request_id, exc_info=failure)
+        if request.is_started:
+            request.abort()
+            return
+        error = failure if isinstance(failure, MatrixError) else unexpected()
+        await error_response(error).send(request)
