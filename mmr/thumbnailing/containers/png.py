@@ -1,0 +1,74 @@
+"""PNG: chunks. Only those that make the still picture reach the decoder."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from mmr.thumbnailing.containers.base import Container
+from mmr.thumbnailing.exif import orientation
+from mmr.thumbnailing.model import MAX_METADATA_BYTES, Refusal, Refused
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+
+def read_png(data: bytes) -> Container:
+    """Walk the chunks. Of an animated PNG the default image is what remains.
+
+    Raises:
+        Refused: when the file is cut off or doesn't begin with its header.
+    """
+    kept: list[bytes | memoryview] = [SIGNATURE]
+    view = memoryview(data)
+    turn, icc, last = 1, None, b""
+    for kind, start, end in _chunks(data):
+        last = kind
+        if kind in _PIXELS:
+            kept.append(view[start:end])
+        elif kind == b"eXIf" and _is_sound(data, start, end):
+            turn = orientation(data[start + 8 : end - 4])
+        elif kind == b"iCCP" and _is_sound(data, start, end):
+            icc = _profile(data[start + 8 : end - 4])
+        if kind == b"IEND":
+            break
+    if last != b"IEND" or data[12:16] != b"IHDR":
+        raise Refused(Refusal.BROKEN)
+    width, height = png_size(data)
+    return Container(width, height, b"".join(kept), turn, icc)
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the header has them."""
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each whole chunk."""
+    start = len(SIGNATURE)
+    while start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if end > len(data):
+            return
+        yield data[start + 4 : start + 8], start, end
+        start = end
+
+
+def _is_sound(data: bytes, start: int, end: int) -> bool:
+    """Whether an optional chunk is of a sane size and has its checksum."""
+    if end - start - 12 > MAX_METADATA_BYTES:
+        return False
+    found = int.from_bytes(data[end - 4 : end], "big")
+    return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == found
+
+
+def _profile(body: bytes) -> bytes | None:
+    _, nul, packed = body.partition(b"\x00")
+    if not nul or packed[:1] != b"\x00":
+        return None
+    unpacker = zlib.decompressobj()
+    try:
+        profile = unpacker.decompress(packed[1:], MAX_METADATA_BYTES)
+    except zlib.error:
+        return None
+    return profile if unpacker.eof else None

@@ -1,0 +1,124 @@
+"""What goes into a render and what comes out of it."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from mmr.errors import MatrixError, too_large
+
+MAX_SIDE = 65_500
+"""Pixels; what JPEG can hold, and more than anybody's camera has (R30)."""
+MAX_FRAMES = 500
+"""Frames of an animation that are looked at (R31)."""
+MAX_METADATA_BYTES = 1 << 20
+"""Of one EXIF, ICC or text block; a larger one is skipped (R32)."""
+
+STILL_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+
+class Refusal(enum.Enum):
+    """Why there is no thumbnail. The values travel between the processes."""
+
+    UNSUPPORTED = "unsupported"
+    MISLABELLED = "mislabelled"
+    BROKEN = "broken"
+    TOO_LARGE = "too_large"
+    CRASHED = "crashed"
+
+
+_SENTENCES = {
+    Refusal.UNSUPPORTED: "Media of this type cannot be thumbnailed",
+    Refusal.MISLABELLED: "The media is not of the type that it claims to be",
+    Refusal.BROKEN: "The media is damaged and cannot be thumbnailed",
+    Refusal.CRASHED: "The media cannot be thumbnailed within the server's limits",
+}
+
+
+class Refused(Exception):
+    """Raised inside a worker: this source gets no thumbnail."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class CannotThumbnail(MatrixError):
+    """400 ``M_UNKNOWN``: the media is of a kind, or in a state, that we don't draw.
+
+    Always a 4xx: a bad file is never the server's fault (D7).
+    """
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(400, "M_UNKNOWN", _SENTENCES[reason], "M_BAD_REQUEST")
+        self.reason = reason
+
+
+def refusal_error(reason: Refusal) -> MatrixError:
+    """The error that a client gets for a refusal: 413 for size, else 400."""
+    return too_large() if reason is Refusal.TOO_LARGE else CannotThumbnail(reason)
+
+
+@attrs.frozen
+class RenderOptions:
+    """The operator's settings, per homeserver (the ``thumbnails`` section).
+
+    Attributes:
+        max_pixels: A frame must have fewer.
+        max_source_bytes: Larger originals are refused.
+        still_frame: Which frame stands for an animation, 0 to 1.
+        allowed_types: Content types that may be thumbnailed (``thumbnails.types``).
+    """
+
+    max_pixels: int = 32_000_000
+    max_source_bytes: int = 10_485_760
+    still_frame: float = 0.5
+    allowed_types: frozenset[str] = STILL_TYPES
+
+
+@attrs.frozen
+class WorkerLimits:
+    """What one decoding process may use (security requirements, section 0.2).
+
+    Attributes:
+        address_space: Bytes.
+        cpu_seconds: Per job.
+        wall_seconds: Per job; the whole process group is killed past it.
+        file_bytes: The largest file that it can write.
+        open_files: Descriptors.
+        jobs: After so many, a fresh process takes its place.
+    """
+
+    address_space: int = 1 << 30
+    cpu_seconds: int = 20
+    wall_seconds: float = 30.0
+    file_bytes: int = 64 << 20
+    open_files: int = 32
+    jobs: int = 200
+
+
+@attrs.frozen
+class ImageInfo:
+    """What is known of a source without decoding its pixels.
+
+    Attributes:
+        width: Pixels, as a viewer shows it (after the EXIF rotation, D57).
+        height: The same.
+        content_type: By the leading bytes, not the label.
+    """
+
+    width: int
+    height: int
+    content_type: str
+
+
+@attrs.frozen
+class Rendered:
+    """A finished thumbnail, checked (R39)."""
+
+    content_type: str
+    width: int
+    height: int
+    data: bytes = attrs.field(repr=False)
+    animated: bool = False

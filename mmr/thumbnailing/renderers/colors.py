@@ -1,0 +1,80 @@
+"""Right colours from every way to store a pixel."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+# In the order of ICC's names for colour spaces, padded as in the file.
+_MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_STRAIGHT = {"RGBa": "RGBA", "La": "LA"}
+_HIGH_BYTE = [value >> 8 for value in range(65536)]
+
+
+def for_resizing(image: Image.Image) -> Image.Image:
+    """A decoded image in a mode that may be averaged.
+
+    That is L, RGB, CMYK, or La and RGBa: alpha multiplied in, or the colour of
+    invisible pixels would bleed into the edges. Palettes can't be averaged at all.
+    """
+    if image.mode in ("I;16", "I;16B", "I"):
+        image = _from_16_bit(image)
+    elif image.mode == "P" or (image.mode == "RGB" and _has_key(image)):
+        image = image.convert("RGBA" if _has_key(image) else "RGB")
+    elif image.mode == "1" or (image.mode == "L" and _has_key(image)):
+        image = image.convert("LA" if _has_key(image) else "L")
+    if image.mode == "RGBA":
+        return image.convert("RGB" if _is_opaque(image) else "RGBa")
+    if image.mode == "LA":
+        return image.getchannel("L") if _is_opaque(image) else image.convert("La")
+    return image if image.mode in ("L", "CMYK") else image.convert("RGB")
+
+
+def for_the_screen(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """A resized image as sRGB: mode L, RGB, LA or RGBA, nothing in its metadata."""
+    image = image.convert(_STRAIGHT.get(image.mode, image.mode))
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    colours = image.convert(image.mode.removesuffix("A")) if alpha else image
+    colours = _to_srgb(colours, icc) if icc else colours
+    if colours.mode == "CMYK":
+        colours = colours.convert("RGB")
+    if alpha:
+        colours.putalpha(alpha)
+    colours.info.clear()
+    return colours
+
+
+def _has_key(image: Image.Image) -> bool:
+    """Whether a colour, or part of the palette, stands for transparency."""
+    return "transparency" in image.info
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    lowest, _ = image.getchannel("A").getextrema()
+    return lowest == 255
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Keep the high byte; the library's own conversion cuts off at 255."""
+    key = image.info.get("transparency")
+    wide = image.convert("I")
+    grey = wide.point(_HIGH_BYTE, "L")
+    if isinstance(key, int):
+        grey.putalpha(wide.point([255 * (v != key) for v in range(65536)], "L"))
+    return grey
+
+
+def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """Apply a profile; a broken one, or one for other colours, is skipped (R32)."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if _MODE_OF_SPACE.get(profile.profile.xcolor_space.ljust(4)) != image.mode:
+            return image
+        transform = ImageCms.buildTransform(
+            profile, ImageCms.createProfile("sRGB"), image.mode, "RGB"
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return image
+    converted = transform.apply(image)
+    return converted.convert("L") if image.mode == "L" else converted

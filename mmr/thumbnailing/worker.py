@@ -1,0 +1,99 @@
+"""The worker process: ``python -m mmr.thumbnailing.worker LIMITS``.
+
+It lives long, confines itself before it sees the first byte of a stranger's file, and
+answers jobs over the socket that is its standard input until that is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from PIL import Image
+
+from mmr.thumbnailing.confinement import confine
+from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
+from mmr.thumbnailing.protocol import Channel, Job, Part, Reply
+from mmr.thumbnailing.renderers import renderer_for
+from mmr.thumbnailing.sniff import SNIFF_BYTES, check_type
+
+Handler = Callable[[Job, BinaryIO, BinaryIO], Reply]
+
+
+def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
+    """Do one job: look at the source, draw every target into the output.
+
+    Raises:
+        Refused: when the source gets no thumbnail. Decoders raise everything else.
+    """
+    data = source.read(job.options.max_source_bytes + 1)
+    if len(data) > job.options.max_source_bytes:
+        raise Refused(Refusal.TOO_LARGE)
+    sniffed = check_type(
+        data[:SNIFF_BYTES], job.declared_type, job.options.allowed_types
+    )
+    renderer = renderer_for(sniffed.content_type)
+    info = renderer.probe(data, job.options)
+    parts = []
+    if job.targets:
+        for drawn in renderer.render(data, job.targets, job.options):
+            output.write(drawn.data)
+            parts.append(
+                Part(drawn.content_type, drawn.width, drawn.height, len(drawn.data))
+            )
+    return Reply(info, tuple(parts))
+
+
+def answer(handler: Handler, job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
+    """Do a job whatever happens: a file that makes a decoder fail is a broken file."""
+    try:
+        reply = handler(job, source, output)
+        output.flush()
+    except Refused as refused:
+        return Reply(refusal=refused.reason)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        return Reply(refusal=Refusal.TOO_LARGE, detail=str(error))
+    except MemoryError:
+        return Reply(refusal=Refusal.CRASHED, detail="out of memory")
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"
+        return Reply(refusal=Refusal.BROKEN, detail=detail)
+    return reply
+
+
+def serve(channel: Channel, limits: WorkerLimits, handler: Handler) -> None:
+    """Answer jobs until the server hangs up."""
+    while (received := channel.receive(max_files=2)) is not None:
+        message, (source_fd, output_fd) = received
+        _renew_cpu_limit(limits.cpu_seconds)
+        with open(source_fd, "rb") as source, open(output_fd, "wb") as output:
+            reply = answer(handler, Job.decode(message), source, output)
+        channel.send(reply.encode())
+
+
+def _renew_cpu_limit(seconds: int) -> None:
+    """The kernel counts over the life of the process, so the limit moves along."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = math.ceil(used.ru_utime + used.ru_stime)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = spent + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
+
+
+def main(handler: Handler = handle) -> None:
+    """Confine the process, say how well that went, serve."""
+    limits = WorkerLimits(**json.loads(sys.argv[1]))
+    channel = Channel(socket.socket(fileno=os.dup(0)))
+    Image.preinit()
+    channel.send({"confinement": confine(limits)})
+    serve(channel, limits, handler)
+
+
+if __name__ == "__main__":
+    main()
