@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 
+from mmr.config.database import DatabaseConfig
 from mmr.errors import ConfigError, StartupError, unavailable
 from mmr.storage import migrations
 from mmr.storage.connections import ConnectionPool
@@ -28,33 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_WAITING = 1000
-# ``database.pool.maxConnections: 0`` is "unlimited" in MMR; threads need a number.
-_DEFAULT_THREADS = 25
 # Reads of SQLite are answered from memory: more threads only fight over Python's lock.
 _SQLITE_THREADS = 4
-
-
-class PoolOptions(Protocol):
-    """``database.pool`` of the configuration."""
-
-    @property
-    def max_connections(self) -> int: ...
-
-    @property
-    def max_idle_connections(self) -> int: ...
-
-
-class DatabaseOptions(Protocol):
-    """``database`` of the configuration: a SQLite file or a PostgreSQL address."""
-
-    @property
-    def sqlite(self) -> Path | None: ...
-
-    @property
-    def postgres(self) -> str | None: ...
-
-    @property
-    def pool(self) -> PoolOptions: ...
 
 
 class Database:
@@ -217,7 +192,7 @@ class Database:
 
 
 def open_database(
-    options: DatabaseOptions, reactor: IReactorThreads, clock: Clock
+    options: DatabaseConfig, reactor: IReactorThreads, clock: Clock
 ) -> Database:
     """The database that the configuration names. No I/O happens before `start`.
 
@@ -225,7 +200,7 @@ def open_database(
         ConfigError: when it names none, or one that can't be understood.
     """
     if options.postgres:
-        threads = options.pool.max_connections or _DEFAULT_THREADS
+        threads = options.pool.max_connections
         return Database(
             PostgresEngine(options.postgres),
             reactor,

@@ -8,30 +8,15 @@ from typing import ClassVar
 import attrs
 
 from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
+from mmr.config.database import DatabaseConfig
 from mmr.storage import Database, open_database
 from mmr.storage.media import MediaRecord
 from mmr.util.clock import Clock
 
 from tests.postgres import create_database
-
-
-@attrs.frozen
-class PoolSettings:
-    """``database.pool``."""
-
-    max_connections: int = 8
-    max_idle_connections: int = 8
-
-
-@attrs.frozen
-class DatabaseSettings:
-    """``database``."""
-
-    sqlite: Path | None = None
-    postgres: str | None = None
-    pool: PoolSettings = PoolSettings()
 
 
 class StorageTestCase(TestCase):
@@ -42,36 +27,30 @@ class StorageTestCase(TestCase):
     def setUp(self) -> None:
         self.settings = self.make_settings()
 
-    def make_settings(self) -> DatabaseSettings:
+    def make_settings(self) -> DatabaseConfig:
         """An empty database."""
         raise NotImplementedError
 
-    async def open(self, settings: DatabaseSettings | None = None) -> Database:
+    async def open(self, settings: DatabaseConfig | None = None) -> Database:
         """Open the test's database; the clean-up closes it."""
         db = open_database(settings or self.settings, reactor, Clock(reactor))  # type: ignore[arg-type]
-        self.addCleanup(lambda: _as_deferred(db))
+        self.addCleanup(lambda: ensureDeferred(db.close()))
         await db.start()
         return db
-
-
-def _as_deferred(db: Database) -> object:
-    from twisted.internet.defer import ensureDeferred
-
-    return ensureDeferred(db.close())
 
 
 class OnSqlite(StorageTestCase):
     """Runs the tests on SQLite."""
 
-    def make_settings(self) -> DatabaseSettings:
-        return DatabaseSettings(sqlite=Path(self.mktemp()))
+    def make_settings(self) -> DatabaseConfig:
+        return DatabaseConfig(sqlite=Path(self.mktemp()).absolute())
 
 
 class OnPostgres(StorageTestCase):
     """Runs the tests on PostgreSQL."""
 
-    def make_settings(self) -> DatabaseSettings:
-        return DatabaseSettings(postgres=create_database())
+    def make_settings(self) -> DatabaseConfig:
+        return DatabaseConfig(postgres=create_database())
 
 
 def media_record(media_id: str = "abc", **changes: object) -> MediaRecord:

@@ -49,8 +49,10 @@ class PostgresEngine:
         try:
             given = parse_dsn(dsn)
         except psycopg2.Error as error:
+            # libpq may quote the address, and the password is in there.
+            cause = str(error).strip().replace(dsn, "...")
             raise ConfigError(
-                f"not an address that PostgreSQL understands ({str(error).strip()}); "
+                f"not an address that PostgreSQL understands ({cause}); "
                 "expected postgres://user:password@host/database?sslmode=require",
                 key="database.postgres",
             ) from None
