@@ -23,6 +23,8 @@ def run(*arguments: str | Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Not the checkout: Python puts the working directory on its path.
+        cwd="/",
         timeout=300,
         check=False,
     )
