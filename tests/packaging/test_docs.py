@@ -23,10 +23,9 @@ def test_messages_in_troubleshooting_are_the_ones_in_the_code() -> None:
     """What an operator searches for must be found, letter by letter."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     headings = re.findall(r"^### (?:\d+ )?`([^`]+)`", page, re.MULTILINE)
-    code = "".join(
-        re.sub(r'"\s*f?"', "", path.read_text())
-        for path in (ROOT / "mmr").rglob("*.py")
-    )
+    modules = (ROOT / "mmr").rglob("*.py")
+    # Literals that stand beside each other are one text.
+    code = "".join(re.sub(r'"\s*f?"', "", path.read_text()) for path in modules)
     quoted = [text for text in headings if "…" not in text]
     assert len(quoted) > 10
     assert [text for text in quoted if text not in code] == []
