@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import attrs
-
-from twisted.web.http_headers import Headers
 
 from mmr.config import DomainConfig
 from mmr.errors import MatrixError, invalid_param
 from mmr.types import Requester, server_of_user
 
-_BEARER = "Bearer "
+T = TypeVar("T")
+
+_BEARER = b"Bearer "
 # What fits a header as one word. The longest tokens in use are JWTs of a few KiB.
 _TOKEN = re.compile(r"[!-~]{1,8192}\Z")
 
@@ -22,8 +22,17 @@ _TOKEN = re.compile(r"[!-~]{1,8192}\Z")
 class AuthQuery(Protocol):
     """The part of a parsed query that is needed here."""
 
-    def get_all(self, name: str) -> Sequence[str]:
+    def texts(self, name: str) -> Sequence[str]:
         """All values of a parameter, decoded."""
+        ...
+
+
+class AuthHead(Protocol):
+    """The part of a request's head that is needed here."""
+
+    @property
+    def headers(self) -> Mapping[bytes, Sequence[bytes]]:
+        """All values of each header, by lower-cased name."""
         ...
 
 
@@ -51,8 +60,8 @@ class AuthRequest(Protocol):
         ...
 
     @property
-    def requestHeaders(self) -> Headers:
-        """The headers."""
+    def head(self) -> AuthHead:
+        """The request's head."""
         ...
 
 
@@ -83,23 +92,24 @@ def read_credentials(request: AuthRequest) -> Credentials | None:
         MatrixError: 401 for two headers or two parameters; 400 for a ``user_id``
             that is none.
     """
-    headers = request.requestHeaders.getRawHeaders("authorization")
+    headers = request.head.headers.get(b"authorization")
     if headers is None:
-        token = _only(request.query.get_all("access_token"))
+        token = _only(request.query.texts("access_token"))
     else:
-        header = _only(headers) or ""
-        token = header[len(_BEARER) :] if header.startswith(_BEARER) else None
+        header = _only(headers) or b""
+        bearer = header.startswith(_BEARER)
+        token = header[len(_BEARER) :].decode("latin-1") if bearer else None
     if not token:
         return None
     # Several of them name the users that an admin asks about (usage).
-    users = request.query.get_all("user_id")
+    users = request.query.texts("user_id")
     asserted = users[0] if len(users) == 1 else None
     if asserted and server_of_user(asserted) is None:
         raise invalid_param("user_id is not a valid user ID")
     return Credentials(token, asserted or None)
 
 
-def _only(values: Sequence[str]) -> str | None:
+def _only(values: Sequence[T]) -> T | None:
     # A proxy and we must not pick different ones.
     if len(values) > 1:
         raise MatrixError(401, "M_MISSING_TOKEN", "more than one token provided")

@@ -26,24 +26,13 @@ _THUMBNAILS = Counter(
     ["width", "height", "method", "animated", "origin"],
     registry=REGISTRY,
 )
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _AGE = Histogram(
     "media_age_accessed_media_seconds",
     "Age of the media that was served",
+    # From seconds to a year, as in MMR.
     buckets=(
-        *(
-            5,
-            15,
-            30,
-            _MINUTE,
-            2 * _MINUTE,
-            150,
-            5 * _MINUTE,
-            15 * _MINUTE,
-            30 * _MINUTE,
-        ),
-        *(_HOUR, 9000, 5 * _HOUR, 12 * _HOUR),
-        *(_DAY, 15 * _DAY, 30 * _DAY, 183 * _DAY, 366 * _DAY),
+        *(5, 15, 30, 60, 120, 150, 300, 900, 1800, 3600, 9000, 18000, 43200),
+        *(86400, 1296000, 2592000, 15811200, 31536000),
     ),
     registry=REGISTRY,
 )
@@ -69,8 +58,8 @@ def cache_events(cache: str) -> CacheEvents:
     )
 
 
-def thumbnail_generated(
-    width: int, height: int, method: str, *, animated: bool, origin: str
+def count_thumbnail(
+    width: int, height: int, method: str, animated: bool, origin: str
 ) -> None:
     """Count a thumbnail.
 

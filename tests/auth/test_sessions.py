@@ -1,0 +1,131 @@
+"""Logout, versions, and the question for homeserver admins."""
+
+from __future__ import annotations
+
+from mmr.auth.sessions import Sessions
+from mmr.errors import MatrixError
+from mmr.types import Access, Requester
+
+from tests.auth.fakes import ANN, HOST, SECRET, FakeRequest
+from tests.auth.test_authenticator import AuthCase
+from tests.homeserver import Reply, error_reply
+
+
+class SessionsCase(AuthCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.sessions = Sessions(self.homeservers, self.cache)
+
+    async def authenticated(self, token: str) -> FakeRequest:
+        request = self.request(token)
+        request.requester = await self.auth.authenticate(request, Access.USER)
+        return request
+
+
+class LogoutTests(SessionsCase):
+    async def test_ends_the_session_and_forgets_the_token(self) -> None:
+        """R47."""
+        request = await self.authenticated("ann-token")
+        await self.sessions.logout(request, everywhere=False)
+        seen = self.homeserver.requests[-1]
+        self.assertEqual(
+            (seen.method, seen.path), ("POST", "/_matrix/client/v3/logout")
+        )
+        self.assertEqual(seen.args, {b"user_id": [ANN.encode()]})
+        error = await self.refusal(self.request("ann-token"))
+        self.assertEqual(error.errcode, "M_UNKNOWN_TOKEN")
+
+    async def test_everywhere_ends_the_other_sessions_too(self) -> None:
+        """R47."""
+        self.homeserver.users["ann-phone"] = ANN
+        await self.authenticated("ann-phone")
+        request = await self.authenticated("ann-token")
+        await self.sessions.logout(request, everywhere=True)
+        self.assertEqual(self.homeserver.count("/logout/all"), 1)
+        await self.refusal(self.request("ann-phone"))
+
+    async def test_failure_is_told_and_the_token_forgotten_all_the_same(self) -> None:
+        request = await self.authenticated("ann-token")
+        self.homeserver.override = Reply(500)
+        with self.assertRaises(MatrixError) as caught:
+            await self.sessions.logout(request, everywhere=False)
+        self.assertEqual(caught.exception.status, 502)
+        self.assertIsNone(self.auth.cached(request, Access.USER))
+
+    async def test_shared_secret_is_not_passed_on(self) -> None:
+        request = await self.authenticated(SECRET)
+        with self.assertRaises(MatrixError) as caught:
+            await self.sessions.logout(request, everywhere=False)
+        self.assertEqual(caught.exception.status, 403)
+        await self.sessions.versions(request)
+        self.assertFalse(await self.sessions.is_local_admin(request))
+        sent = [seen.headers.get("authorization") for seen in self.homeserver.requests]
+        self.assertEqual(sent, [None])
+
+
+class VersionsTests(SessionsCase):
+    async def test_token_goes_in_the_header_and_our_version_is_added(self) -> None:
+        """D12."""
+        self.homeserver.versions["more"] = 1
+        versions = await self.sessions.versions(await self.authenticated("ann-token"))
+        self.assertEqual(
+            versions, {"versions": ["v1.1", "v1.11"], "unstable_features": {}}
+        )
+        seen = self.homeserver.requests[-1]
+        self.assertEqual(seen.args, {})
+        self.assertEqual(seen.headers["authorization"], "Bearer ann-token")
+
+    async def test_anonymous_callers_and_known_versions(self) -> None:
+        self.homeserver.versions = {
+            "versions": ["v1.11", "v1.12"],
+            "unstable_features": {"x": True},
+        }
+        versions = await self.sessions.versions(self.request())
+        self.assertEqual(versions, self.homeserver.versions)
+        self.assertNotIn("authorization", self.homeserver.requests[0].headers)
+
+    async def test_homeserver_down(self) -> None:
+        self.homeserver.override = Reply(503)
+        with self.assertRaises(MatrixError) as caught:
+            await self.sessions.versions(self.request())
+        self.assertEqual(caught.exception.status, 502)
+
+
+class LocalAdminTests(SessionsCase):
+    async def test_admin_is_who_may_look_at_users(self) -> None:
+        """API reference 2.5."""
+        request = await self.authenticated("ann-token")
+        self.assertFalse(await self.sessions.is_local_admin(request))
+        self.homeserver.admins.add(ANN)
+        self.assertTrue(await self.sessions.is_local_admin(request))
+        # R76: the made-up user is one segment.
+        path = "/_synapse/admin/v1/whois/%40media.repo.admin.check%3Aa.example"
+        self.assertEqual(self.homeserver.requests[-1].path, path)
+
+    async def test_other_homeservers_have_the_standard_route(self) -> None:
+        domain = self.config.domains[HOST].model_copy(
+            update={"admin_api_kind": "dendrite"}
+        )
+        request = self.request()
+        request.domain = domain
+        request.requester = Requester(user_id=ANN, token="ann-token")
+        await self.sessions.is_local_admin(request)
+        self.assertTrue(
+            self.homeserver.requests[-1].path.startswith(
+                "/_matrix/client/v3/admin/whois/"
+            )
+        )
+
+    async def test_nobody_is_admin_without_a_token(self) -> None:
+        self.assertFalse(await self.sessions.is_local_admin(self.request()))
+        self.assertEqual(self.homeserver.requests, [])
+
+    async def test_probes_never_lock_users_out(self) -> None:
+        """R47, D34: neither forbidden ones nor those that fail."""
+        request = await self.authenticated("ann-token")
+        for reply in (error_reply(403, "M_FORBIDDEN"), Reply(500)):
+            self.homeserver.override = reply
+            for _ in range(20):
+                self.assertFalse(await self.sessions.is_local_admin(request))
+        self.homeserver.override = None
+        await self.caller(self.request("admin-token"))
