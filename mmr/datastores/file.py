@@ -172,10 +172,7 @@ class FileDatastore:
             raise self._unusable(error) from error
 
     def _check_writing(self) -> None:
-        base = self.folders.base
-        if not os.path.isdir(base):
-            os.makedirs(base)
-            self.fs.fsync_folder(os.path.dirname(base))
+        self.folders.make_base()
         self.folders.make(self.folders.temporary)
         probe = os.path.join(
             self.folders.temporary, secrets.token_hex(16) + TEMPORARY_SUFFIX

@@ -124,8 +124,9 @@ class FileWriter:
     def _locked(self, action: str, work: Callable[[], None]) -> None:
         try:
             with self._lock, self._failing(action):
-                if not self._unwanted:
-                    work()
+                if self._unwanted:
+                    raise RuntimeError("the writer was discarded before its job ran")
+                work()
         finally:
             if self._unwanted:
                 self._clear_when_idle()

@@ -94,6 +94,17 @@ class Folders:
         self._fs.fsync_folder(parent)
         self._durable.add(path)
 
+    def make_base(self) -> None:
+        """Make the base and the folders above it, and put them on disk."""
+        missing = []
+        path = self.base
+        while not os.path.lexists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            self._fs.mkdir(path)
+            self._fs.fsync_folder(os.path.dirname(path))
+
     def make(self, path: str) -> None:
         """Make a folder unless it is there."""
         try:
