@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from benchmarks.errors import BenchError
@@ -13,7 +14,7 @@ from benchmarks.report import as_json, table
 from benchmarks.runner import run
 from benchmarks.workloads import PEERS
 
-_PEERS = ("nginx", "naive", "synapse")
+_PEERS = ("nginx", "naive", "synapse", "synapse-pg")
 _DEFAULT_PEERS = ("nginx", "naive")
 _MOST_ROUNDS = 20
 _MOST_SECONDS = 60.0
@@ -23,24 +24,28 @@ def main() -> int:
     """Measure what was asked for and print it."""
     options = _options()
     os.sched_setaffinity(0, LOAD_CORES)
+    # As an exception it ends the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rounds = min(options.rounds, _MOST_ROUNDS)
     seconds = min(options.seconds, _MOST_SECONDS)
     results = []
-    try:
-        for name in options.workloads or PEERS:
+    failed = False
+    for name in options.workloads or PEERS:
+        try:
             if options.profile:
                 print(profile(name, seconds), flush=True)
                 continue
             result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
-            results.append(result)
-            stream = sys.stderr if options.json else sys.stdout
-            print(table(result), file=stream, flush=True)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    if options.json and results:
+        except BenchError as error:
+            print(f"bench: {name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        results.append(result)
+        stream = sys.stderr if options.json else sys.stdout
+        print(table(result), file=stream, flush=True)
+    if options.json:
         print(as_json(results, rounds, seconds))
-    return 0
+    return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:

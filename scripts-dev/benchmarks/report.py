@@ -36,7 +36,7 @@ def table(result: Result) -> str:
         lines.append("".join(cells).rstrip())
     for verdict in result.verdicts:
         word = "met   " if verdict.met else "MISSED"
-        lines.append(f"  {word} {verdict.target.text}: {verdict.measured:.3g}")
+        lines.append(f"  {word} {verdict.text}: {verdict.measured:.3g}")
     return "\n".join(lines) + "\n"
 
 
@@ -63,7 +63,7 @@ def _plain(result: Result) -> dict[str, object]:
         "rounds": result.rounds,
         "targets": [
             {
-                "text": verdict.target.text,
+                "text": verdict.text,
                 "measured": verdict.measured,
                 "met": verdict.met,
             }

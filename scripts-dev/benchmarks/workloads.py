@@ -257,13 +257,13 @@ _MAKERS = {
     "range-1m": RangeGet,
 }
 
-_READS = ("nginx", "synapse")
-_WRITES = ("synapse",)
+_WRITES = ("synapse", "synapse-pg")
+_READS = ("nginx", *_WRITES)
 PEERS = {
     "download-20k": _READS,
     "download-20k-304": _READS,
     "thumbnail-warm": _READS,
-    "thumbnail-cold": ("naive", "synapse"),
+    "thumbnail-cold": ("naive", *_WRITES),
     "upload-20k": _WRITES,
     "upload-1m": _WRITES,
     "upload-100m": _WRITES,

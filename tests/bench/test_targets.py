@@ -32,6 +32,17 @@ def test_what_was_not_run_is_not_judged() -> None:
     assert judge("upload-1m", {"stall_ms": 1.0}, {}, [_LIMIT]) == []
 
 
+def test_a_target_counts_for_both_databases_of_a_peer() -> None:
+    ratios = {"synapse": {"rate": 1.0}, "synapse-pg": {"rate": 2.0}}
+
+    verdicts = judge("upload-20k", {}, ratios, [_RATIO])
+
+    assert [(verdict.peer, verdict.met) for verdict in verdicts] == [
+        ("synapse", False),
+        ("synapse-pg", True),
+    ]
+
+
 def test_every_target_names_things_that_exist() -> None:
     keys = {metric.key for metric in METRICS}
 

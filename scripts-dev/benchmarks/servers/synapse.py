@@ -74,6 +74,10 @@ class Synapse(MatrixServer):
         token = json.loads(answer.body)["access_token"]
         self.headers = {**self.headers, "Authorization": f"Bearer {token}"}
 
+    def database(self) -> dict[str, Any]:
+        """The database section of its configuration."""
+        return {"name": "sqlite3", "args": {"database": str(self.folder / "db")}}
+
     def _config(self) -> dict[str, Any]:
         listener = {
             "port": self.port,
@@ -81,11 +85,10 @@ class Synapse(MatrixServer):
             "bind_addresses": ["127.0.0.1"],
             "resources": [{"names": ["client", "media"]}],
         }
-        database = {"name": "sqlite3", "args": {"database": str(self.folder / "db")}}
         return {
             "server_name": "localhost",
             "listeners": [listener],
-            "database": database,
+            "database": self.database(),
             "log_config": str(self.folder / "log.yaml"),
             "pid_file": str(self.folder / "synapse.pid"),
             "signing_key_path": str(self.folder / "signing.key"),
@@ -123,6 +126,7 @@ def _log_config(path: Path) -> dict[str, Any]:
 def _install(python: Path) -> None:
     print(f"bench: installing Synapse into {_ENVIRONMENT}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", str(_ENVIRONMENT)], check=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "matrix-synapse"]
+    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    pip += ["matrix-synapse", "psycopg2-binary"]
     if subprocess.run(pip).returncode:
         raise BenchError(f"pip could not install matrix-synapse into {_ENVIRONMENT}")
