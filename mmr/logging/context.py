@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 import attrs
 
-_SENTINEL = "sentinel"
+SENTINEL = "sentinel"
 
 
 @attrs.define(slots=True)
@@ -67,4 +67,4 @@ class _Record(logging.LogRecord):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         info = _current.get()
-        self.request = _SENTINEL if info is None else info.request_id
+        self.request = SENTINEL if info is None else info.request_id

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
+from mmr.logging.context import SENTINEL
 from mmr.logging.redact import cut, one_line, redact
 
 TRACE = 5
-_TEXT = (
-    "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %(message)s"
-)
 _RESET = "\x1b[0m"
 _COLORS = {
     TRACE: "\x1b[90m",
@@ -44,18 +42,18 @@ class TextFormatter(logging.Formatter):
     """
 
     def __init__(self, *, colors: bool) -> None:
-        super().__init__(_TEXT)
+        super().__init__()
         self._colors = colors
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the record without changing it: other handlers see it too."""
-        view = logging.makeLogRecord(record.__dict__)
-        view.message = message_of(record)
-        view.asctime = self.formatTime(record)
+        """Format the record."""
+        level = record.levelname
         if self._colors:
-            color = _COLORS.get(record.levelno, "")
-            view.levelname = f"{color}{record.levelname}{_RESET}"
-        line = self.formatMessage(view)
+            level = f"{_COLORS.get(record.levelno, '')}{level}{_RESET}"
+        line = (
+            f"{self.formatTime(record)} - {record.name} - {record.lineno} - {level}"
+            f" - {_request(record)} - {message_of(record)}"
+        )
         trace = _trace(self, record)
         return "\n".join([line, *(f"    {part}" for part in trace)])
 
@@ -71,11 +69,16 @@ class JsonFormatter(logging.Formatter):
             "msg": message_of(record),
             "logger": record.name,
             "line": record.lineno,
-            "request": getattr(record, "request", "sentinel"),
+            "request": _request(record),
         }
         if trace := _trace(self, record):
             event["exception"] = "\n".join(trace)
         return json.dumps(event, ensure_ascii=False)
+
+
+def _request(record: logging.LogRecord) -> str:
+    # Records that were made before our factory was installed have none.
+    return getattr(record, "request", SENTINEL)
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
