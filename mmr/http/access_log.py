@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -79,7 +80,7 @@ class AccessLog:
         # The ru, db and dbevts fields stand still: they keep the parsers of Synapse's
         # lines working, but our threads and workers are not accounted to requests.
         done = self._clock.monotonic()
-        target = _loggable(request.target)
+        target = _loggable_target(request.target)
         agent = _loggable(request.header(b"user-agent") or b"-")
         version = "1.1" if request.head.is_http11 else "1.0"
         return (
@@ -88,7 +89,7 @@ class AccessLog:
             f"{request.handled - request.started:.3f}sec/"
             f"{done - request.handled:.3f}sec ru=(0.000sec, 0.000sec) "
             f"db=(0.000sec/0.000sec/0) {request.sent_bytes}B "
-            f"{request.status}{'!' if request.is_gone else ''} "
+            f"{request.status or 499}{'!' if request.is_gone else ''} "
             f'"{request.method.decode("ascii")} {target} HTTP/{version}" '
             f'"{agent}" [0 dbevts]'
         )
@@ -124,9 +125,20 @@ def _loggable(value: bytes) -> str:
     text = value[:_MAX_FIELD].decode("ascii", "backslashreplace")
     if '"' in text:
         text = text.replace('"', "%22")
-    if "=" in text:
-        text = redact(text)
-    return _clean(text)
+    return _clean(redact(text))
+
+
+def _loggable_target(target: bytes) -> str:
+    """The URL; the token's name may itself be percent-encoded (R42)."""
+    text = _loggable(target)
+    path, mark, query = text.partition("?")
+    if "%" not in query:
+        return text
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return f"{path}{mark}" + "&".join(
+        f"{name}=<redacted>" if unquote(name) == "access_token" else name + eq + value
+        for name, eq, value in pairs
+    )
 
 
 def _clean(text: str) -> str:

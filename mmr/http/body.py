@@ -48,6 +48,7 @@ class RequestBody(AsyncIterator[bytes]):
         self._wanted = wanted
         self._pieces: list[bytes] = []
         self._buffered = 0
+        self._is_ignored = False
         self._max_bytes: int | None = None
         self._failure: Exception | None = None
         self._waiter: Deferred[None] | None = None
@@ -107,15 +108,27 @@ class RequestBody(AsyncIterator[bytes]):
         return value
 
     @property
+    def has_failed(self) -> bool:
+        """Whether what comes of it is of no use."""
+        return self._failure is not None
+
+    @property
     def is_full(self) -> bool:
         """Whether the connection should wait before it reads more."""
+        if self._is_ignored:
+            return self.received >= MAX_UNREAD_BYTES
         limit = MAX_BUFFERED_BYTES if self.is_wanted else MAX_UNREAD_BYTES
         return self._buffered >= limit or self._failure is not None
+
+    def ignore(self) -> None:
+        """Nobody will read it: keep nothing of it."""
+        self._is_ignored = True
+        self._drop()
 
     def deliver(self, data: bytes) -> None:
         """Take bytes from the connection."""
         self.received += len(data)
-        if self._failure is not None:
+        if self._failure is not None or self._is_ignored:
             return
         if self._max_bytes is not None and self.received > self._max_bytes:
             self.fail(too_large())

@@ -7,17 +7,15 @@ them would have to be switched off (performance.md §1, R61, R63, R64).
 
 from __future__ import annotations
 
-from typing import Protocol as Interface
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.http import _ChunkedTransferDecoder, _MalformedChunkedDataError
 from zope.interface import implementer
 
 from mmr.errors import MatrixError, bad_request
 from mmr.http.body import ClientGone, RequestBody
+from mmr.http.framing import Framing, malformed_chunk
 from mmr.http.head import (
     RequestHead,
     head_too_large,
@@ -25,40 +23,13 @@ from mmr.http.head import (
     refused_head,
     target_too_long,
 )
-from mmr.http.limits import HttpLimits
+from mmr.http.interfaces import ChannelOwner, ClientTransport
 from mmr.http.request import MediaRequest
 from mmr.http.sendfile import FileTransport
 from mmr.http.watch import Watch
 
 _HEAD_END = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class ClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What sockets of servers provide in Twisted."""
-
-
-class ChannelOwner(Interface):
-    """What a connection needs from its site."""
-
-    limits: HttpLimits
-    is_draining: bool
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        ...
-
-    def serve(self, request: MediaRequest) -> None:
-        """Answer a request, soon or later."""
-        ...
-
-    def refuse(self, request: MediaRequest, error: MatrixError) -> None:
-        """Answer a request whose head can't be read."""
-        ...
-
-    def connection_closed(self, channel: MediaChannel) -> None:
-        """The connection is gone."""
-        ...
 
 
 @implementer(IPushProducer)
@@ -91,9 +62,10 @@ class MediaChannel(Protocol):
         self._watch = Watch(site.now())
         self._buffer = b""
         self._scanned = 0
-        self._body: RequestBody | None = None
-        self._decoder: _ChunkedTransferDecoder | None = None
+        self._head_began = False
+        self._framing: Framing | None = None
         self._owes_continue = False
+        self._is_refused = False
         self._lingered_bytes = 0
         self._is_reading = True
         self._is_serving = False
@@ -112,8 +84,8 @@ class MediaChannel(Protocol):
         if self.is_lingering:
             self._lingered_bytes += len(data)
             self._adjust_reading()
-        elif self._body is not None:
-            self._body_received(data)
+        elif self._framing is not None:
+            self._body_received(self._framing, data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
             if self.request is None:
@@ -126,12 +98,14 @@ class MediaChannel(Protocol):
         self.is_closing = True
         request, self.request = self.request, None
         drained, self._drained = self._drained, None
-        if self._body is not None:
-            self._body.fail(ClientGone("the client left within its body"))
+        if request is not None:
+            request.is_gone = True
+        if self._framing is not None:
+            self._framing.body.fail(ClientGone("the client left within its body"))
         if drained is not None and not drained.called:
             drained.errback(ClientGone("the client left within the answer"))
         if request is not None:
-            request.client_gone()
+            request.cancel()
         self.site.connection_closed(self)
 
     def pauseProducing(self) -> None:
@@ -144,7 +118,7 @@ class MediaChannel(Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.called:
             drained.callback(None)
-        elif self.request is None and self._body is None:
+        else:
             self._serve_buffered()
 
     def stopProducing(self) -> None:
@@ -180,32 +154,29 @@ class MediaChannel(Protocol):
         Not when more of a body is to come than is worth waiting for (R62), or when a
         client with ``Expect`` may or may not send it.
         """
-        request, body = self.request, self._body
+        request, framing = self.request, self._framing
         if request is None or not request.head.keep_alive or self.site.is_draining:
             return False
-        if body is None:
+        if framing is None:
             return True
-        limit = self.site.limits.discarded_body_bytes
-        return (
-            body.length is not None
-            and body.length <= limit
-            and not self._owes_continue
-            and not self.is_closing
-        )
+        body, limit = framing.body, self.site.limits.discarded_body_bytes
+        is_small = body.length is not None and body.length <= limit
+        return is_small and not body.has_failed and not self._owes_continue
 
     def request_done(self, keep_alive: bool) -> None:
         """The answer is written: go on with the next request, or close."""
         self.request = None
         if self.is_closing:
             return
-        if keep_alive and not self.site.is_draining:
-            self._watch.idle(self.site.now())
-            if self._body is not None:
-                self._body_wanted()
-            elif self._buffer:
-                self._serve_buffered()
-            self._adjust_reading()
-        elif self._body is not None or self._buffer:
+        if self._framing is not None:
+            if keep_alive and not self._framing.is_broken:
+                self._framing.body.ignore()
+                self._adjust_reading()
+            else:
+                self._linger()
+        elif keep_alive:
+            self._next_or_close()
+        elif self._is_refused:
             self._linger()
         else:
             self.close()
@@ -226,8 +197,8 @@ class MediaChannel(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being received or answered."""
-        return self.request is None and self._body is None and not self.is_closing
+        """Whether no request is being answered."""
+        return self.request is None and not self.is_closing
 
     def check(self, now: float, haste: float) -> None:
         """Close the connection if the client is slower than it may be (R61).
@@ -237,20 +208,22 @@ class MediaChannel(Protocol):
             haste: What the waits for heads are multiplied with; below 1 when the
                 server is full.
         """
-        limits, watch = self.site.limits, self._watch
+        limits, watch, framing = self.site.limits, self._watch, self._framing
         if watch.reads_too_slowly(self.transport, now, limits):
             self.abort()
         elif self.is_lingering:
             if now - watch.since >= limits.linger_seconds:
                 self.abort()
-        elif self._body is not None:
-            received = self._body.received if self._is_reading else None
+        elif framing is not None:
+            is_our_turn = self._owes_continue or not self._is_reading
+            received = None if is_our_turn else framing.body.received
             if watch.sends_too_slowly(received, now, limits):
                 self.abort()
-        elif self.is_idle:
-            wait = limits.head_seconds if self._buffer else limits.idle_seconds
+        elif self.is_idle and not watch.is_reading_slowly:
+            wait = limits.head_seconds if self._head_began else limits.idle_seconds
             if now - watch.since >= wait * haste:
-                self.abort()
+                # Not aborted: the kernel may still hold bytes for a slow reader.
+                self.close()
 
     # Heads.
 
@@ -263,7 +236,7 @@ class MediaChannel(Protocol):
             while (
                 self._buffer
                 and self.request is None
-                and self._body is None
+                and self._framing is None
                 and not (self._is_write_blocked or self.is_closing or self.is_lingering)
                 and self._serve_next()
             ):
@@ -284,7 +257,10 @@ class MediaChannel(Protocol):
         self.request = request = MediaRequest(self, head, self.site.now())
         if head.length != 0:
             self._start_body(request)
-        self.site.serve(request)
+        if self._framing is not None and self._framing.is_broken:
+            self.site.refuse(request, malformed_chunk())
+        else:
+            self.site.serve(request)
         return True
 
     def _next_head(self) -> RequestHead | None:
@@ -292,12 +268,14 @@ class MediaChannel(Protocol):
         end = buffer.find(_HEAD_END, self._scanned)
         if end < 0 or end > limits.head_bytes:
             self._check_partial_head(buffer)
-            if self._scanned == 0:
-                self._watch.idle(self.site.now())
+            if not self._head_began:
+                self._head_began = True
+                self._watch.wait(self.site.now())
             self._scanned = max(0, len(buffer) - 3)
             return None
         self._buffer = buffer[end + 4 :]
         self._scanned = 0
+        self._head_began = False
         # Some old clients send an empty line after a body (RFC 9112 §2.2).
         block = buffer[2:end] if buffer.startswith(b"\r\n") else buffer[:end]
         return parse_head(block, limits)
@@ -313,67 +291,50 @@ class MediaChannel(Protocol):
     def _refuse(self, error: MatrixError) -> None:
         head = refused_head()
         head.keep_alive = False
+        # Nothing of what follows is looked at: it can't be told where it begins.
+        self._is_refused = True
+        self._buffer = b""
         self.request = request = MediaRequest(self, head, self.site.now())
-        # What follows can't be told apart from the head: none of it is looked at.
-        self._buffer = _HEAD_END
         self.site.refuse(request, error)
+
+    def _next_or_close(self) -> None:
+        """Wait for the next request, or serve it if it is here already."""
+        if self.site.is_draining:
+            self.close()
+            return
+        self._watch.wait(self.site.now())
+        if self._buffer:
+            self._serve_buffered()
 
     # Bodies.
 
     def _start_body(self, request: MediaRequest) -> None:
-        length = request.head.length
-        request.body = self._body = RequestBody(length, self._body_wanted)
-        self._watch.start_body(self.site.now())
-        if length is None:
-            self._decoder = _ChunkedTransferDecoder(
-                self._body.deliver, self._chunks_finished
-            )
+        request.body = RequestBody(request.head.length, self._body_wanted)
+        self._framing = Framing(request.body)
         self._owes_continue = request.head.expects_continue
+        self._watch.start_body()
         data, self._buffer = self._buffer, b""
         if data:
-            self._body_received(data)
+            self._body_received(self._framing, data)
 
-    def _body_received(self, data: bytes) -> None:
-        body = self._body
-        assert body is not None
+    def _body_received(self, framing: Framing, data: bytes) -> None:
         self._owes_continue = False
-        if self._decoder is not None:
-            try:
-                self._decoder.dataReceived(data)
-            except _MalformedChunkedDataError:
-                self._chunks_broken(body)
-        else:
-            assert body.length is not None
-            missing = body.length - body.received
-            if len(data) < missing:
-                body.deliver(data)
-            else:
-                body.deliver(data[:missing])
-                self._body_finished(data[missing:])
+        rest = framing.receive(data)
+        if self._framing is not framing:
+            return  # The reader had enough, and the client was shown out.
+        if rest is not None:
+            self._framing = None
+            self._buffer = rest
+            framing.body.finish()
+            if self.request is None and not self.is_closing:
+                self._next_or_close()
+        elif framing.is_broken and self.request is None:
+            self._linger()
         self._adjust_reading()
 
-    def _chunks_finished(self, rest: bytes) -> None:
-        self._decoder = None
-        self._body_finished(rest)
-
-    def _chunks_broken(self, body: RequestBody) -> None:
-        body.fail(bad_request("Malformed chunk"))
-        if self.request is None:
-            self._linger()
-        else:
-            self.request.head.keep_alive = False
-
-    def _body_finished(self, rest: bytes) -> None:
-        body, self._body = self._body, None
-        assert body is not None
-        self._buffer = rest
-        body.finish()
-        if self.request is None:
-            self._watch.idle(self.site.now())
-            self._serve_buffered()
-
     def _body_wanted(self) -> None:
-        if self._owes_continue and self.request is not None:
+        request = self.request
+        if self._owes_continue and request is not None and not request.is_started:
             self._owes_continue = False
             self.transport.write(_CONTINUE)
         self._adjust_reading()
@@ -387,9 +348,9 @@ class MediaChannel(Protocol):
         answer that tells it why.
         """
         self.is_lingering = True
-        self._body = self._decoder = None
+        self._framing = None
         self._buffer = b""
-        self._watch.idle(self.site.now())
+        self._watch.wait(self.site.now())
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         self._adjust_reading()
@@ -400,14 +361,14 @@ class MediaChannel(Protocol):
         limits = self.site.limits
         if self.is_lingering:
             wanted = self._lingered_bytes < limits.discarded_body_bytes
-        elif self._body is not None:
-            wanted = self.request is None or not self._body.is_full
+        elif self._framing is not None:
+            wanted = self.request is None or not self._framing.body.is_full
         else:
             wanted = len(self._buffer) <= limits.head_bytes
         if wanted != self._is_reading:
             self._is_reading = wanted
             if wanted:
-                self._watch.start_body(self.site.now())
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
+                self._watch.start_body()

@@ -96,12 +96,14 @@ class Dispatcher:
                 response = await self._response(request)
                 request.handled = self._now()
                 await response.send(request)
-        except _LEFT as left:
-            # A handler may also have cancelled work of its own and let that through.
-            if not request.is_gone:
-                await self._fail(request, left)
         except Exception as failure:
-            await self._fail(request, failure)
+            # A handler may also let through what it has cancelled itself.
+            if request.is_gone and isinstance(failure, _LEFT):
+                pass
+            elif isinstance(failure, ClientGone):
+                request.is_gone = True
+            else:
+                await self._fail(request, failure)
         request.handling = None
         self._finished(request)
         if not request.is_gone:
@@ -124,6 +126,8 @@ class Dispatcher:
                 return self._options(request)
             route, parameters = self._router.match(request.method, request.path_text)
             request.route = route
+            if not route.reads_body and request.head.length != 0:
+                request.body.ignore()
             request.query.all()
             if route.access is not Access.ANYONE:
                 request.host, request.domain = self._hosts.find(
@@ -147,9 +151,9 @@ class Dispatcher:
             [(b"Allow", allow), (b"Access-Control-Allow-Methods", allow)]
         )
 
-    async def _fail(self, request: MediaRequest, failure: BaseException) -> None:
+    async def _fail(self, request: MediaRequest, failure: Exception) -> None:
         """Say that it is our fault, or break off what was begun (R68, D20)."""
-        if isinstance(failure, (ShortBody, FileEndedEarly, *_LEFT)):
+        if isinstance(failure, (ShortBody, FileEndedEarly)):
             logger.error("%s broke off: %r", request.request_id, failure)
         elif not isinstance(failure, MatrixError):
             logger.error("%s failed", request.request_id, exc_info=failure)

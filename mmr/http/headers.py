@@ -8,7 +8,7 @@ import unicodedata
 from urllib.parse import quote
 
 _OCTET_STREAM = "application/octet-stream"
-_MAX_TYPE_BYTES = 255
+MAX_TYPE_BYTES = 255
 _MAX_NAME_BYTES = 255
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TYPE = re.compile(rf"({_WORD}/{_WORD})[ \t]*(?=;|\Z)")
@@ -38,7 +38,7 @@ _BIDI = frozenset(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def clean_content_type(content_type: str | None) -> str:
     """The content type to send for what somebody claimed.
 
@@ -48,7 +48,7 @@ def clean_content_type(content_type: str | None) -> str:
     """
     text = (content_type or "").strip(" \t")
     match = _TYPE.match(text)
-    if match is None or len(text) > _MAX_TYPE_BYTES or not text.isascii():
+    if match is None or len(text) > MAX_TYPE_BYTES or not text.isascii():
         return _OCTET_STREAM
     media_type = match[1].lower()
     parameters: dict[str, str] = {}
@@ -103,7 +103,7 @@ def file_name_parameters(name: str) -> str:
     return f"; filename=\"{plain}\"; filename*=utf-8''{encoded}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def describe_media(
     content_type: str | None, name: str | None, as_attachment: bool = False
 ) -> tuple[str, str]:

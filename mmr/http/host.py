@@ -20,7 +20,7 @@ _MAX_REMEMBERED_HOSTS = 100
 _REMIND_SECONDS = 60.0
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def host_candidates(value: bytes) -> tuple[str, ...]:
     """The names under which the host may be configured, likeliest first.
 

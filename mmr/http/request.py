@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
@@ -12,6 +12,7 @@ from twisted.web.http_headers import Headers
 from mmr.http.body import RequestBody
 from mmr.http.fixed_headers import fixed_headers
 from mmr.http.head import RequestHead
+from mmr.http.interfaces import RequestChannel
 from mmr.http.parameters import Query
 from mmr.types import ANONYMOUS, Requester
 
@@ -25,45 +26,6 @@ _STATUS_LINES = {
 }
 _BODILESS = frozenset({204, 304})
 _numbers = itertools.count(1)
-
-
-class FileSender(Protocol):
-    """A transport that sends files itself (`mmr.http.sendfile.FileTransport`)."""
-
-    def send_file(self, descriptor: int, offset: int, count: int) -> Deferred[None]:
-        """Send a part of an open file."""
-        ...
-
-
-class RequestChannel(Protocol):
-    """The connection, as its current request uses it."""
-
-    peer: str | None
-    peer_is_trusted: bool
-
-    def write(self, pieces: tuple[bytes, ...]) -> None:
-        """Write without waiting."""
-        ...
-
-    async def drained(self) -> None:
-        """Wait until the client has taken most of what was written."""
-        ...
-
-    def file_sender(self) -> FileSender | None:
-        """The transport, if it can send files itself."""
-        ...
-
-    def may_stay_open(self) -> bool:
-        """Whether another request can follow."""
-        ...
-
-    def request_done(self, keep_alive: bool) -> None:
-        """The answer is written."""
-        ...
-
-    def abort(self) -> None:
-        """Close at once."""
-        ...
 
 
 class MediaRequest:
@@ -84,7 +46,7 @@ class MediaRequest:
         status: Of the answer; 0 before it is written.
         sent_bytes: Body bytes written so far.
         is_started: The head of the answer is written.
-        is_gone: The client left.
+        is_gone: The client left, or was cut off.
     """
 
     __slots__ = (
@@ -267,11 +229,11 @@ class MediaRequest:
 
     def abort(self) -> None:
         """Break the connection off: what was sent can't be made whole (R68)."""
+        self.is_gone = True
         self._channel.abort()
 
-    def client_gone(self) -> None:
-        """The connection is lost: stop working for it (R66)."""
-        self.is_gone = True
+    def cancel(self) -> None:
+        """Nobody waits for the answer: stop working for it (R66)."""
         if self.handling is not None:
             self.handling.cancel()
 

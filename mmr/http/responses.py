@@ -14,7 +14,13 @@ from mmr.errors import MatrixError
 from mmr.http.headers import describe_media
 from mmr.http.ranges import ByteRange, etag_matches, parse_range
 from mmr.http.request import MediaRequest, header_line
-from mmr.http.streaming import ReadableObject, send_iterator, send_object, send_slice
+from mmr.http.streaming import (
+    ReadableObject,
+    ShortBody,
+    send_iterator,
+    send_object,
+    send_slice,
+)
 
 NO_STORE = "no-store"
 MEDIA_CACHE = "private, max-age=259200"
@@ -217,7 +223,7 @@ class MediaResponse(Response):
         source = self.source
         content = await source() if callable(source) else source
         if isinstance(content, bytes):
-            body = content if part.count == len(content) else _cut(content, part)
+            body = self._cut(content, part)
             if len(body) <= _MAX_SINGLE_WRITE:
                 request.respond(status, lines, body)
             else:
@@ -234,15 +240,18 @@ class MediaResponse(Response):
         finally:
             await _close(content)
 
+    def _cut(self, content: bytes, part: ByteRange) -> bytes:
+        """The part of bytes at hand; all of them where the size wasn't known."""
+        if self.size is None or part.count == len(content):
+            return content
+        if len(content) != self.size:
+            raise ShortBody(f"{len(content)} instead of {self.size} bytes")
+        return content[part.start : part.start + part.count]
+
     async def _discard(self) -> None:
         """Close a source that was opened in vain."""
         if not isinstance(self.source, bytes) and not callable(self.source):
             await _close(self.source)
-
-
-def _cut(content: bytes, part: ByteRange) -> bytes:
-    """The part of bytes at hand; all of them where the size wasn't known."""
-    return content[part.start : part.start + part.count] if part.count else content
 
 
 async def _close(content: ReadableObject | AsyncIterator[bytes]) -> None:

@@ -7,6 +7,7 @@ slow client (performance.md §2).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import main, tcp, unix
@@ -79,6 +80,12 @@ class FileTransport(tcp.Server):
         if self._sending is not None:
             raise RuntimeError("a file is being sent on this connection")
         super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write, unless a file is on its way."""
+        if self._sending is not None:
+            raise RuntimeError("a file is being sent on this connection")
+        super().writeSequence(iovec)
 
     def writeSomeData(self, data: bytes) -> Any:
         """Write what the socket takes, and count it."""

@@ -17,7 +17,7 @@ from mmr.http.addresses import ClientAddresses, address_group
 from mmr.http.channel import MediaChannel
 from mmr.http.dispatch import Admission, Dispatcher, RequestGuard
 from mmr.http.host import HostFinder
-from mmr.http.limits import HttpLimits
+from mmr.http.limits import HttpLimits, affordable_connections
 from mmr.http.request import MediaRequest
 from mmr.http.routing import Router
 from mmr.util.clock import Clock
@@ -36,6 +36,8 @@ Observer = Callable[[MediaRequest], None]
 
 class PausedPort(Protocol):
     """A port that stopped accepting because the site is full."""
+
+    connected: bool
 
     def startReading(self) -> None:
         """Accept again."""
@@ -80,6 +82,7 @@ class MediaSite(ServerFactory):
         observers: Iterable[Observer] = (),
     ) -> None:
         self.limits = limits or HttpLimits()
+        self._max_connections = affordable_connections(self.limits.connections)
         self.connections: set[MediaChannel] = set()
         self.is_draining = False
         self.now = clock.monotonic
@@ -127,7 +130,7 @@ class MediaSite(ServerFactory):
     @property
     def free_connections(self) -> int:
         """How many more connections may be accepted."""
-        return self.limits.connections - len(self.connections)
+        return self._max_connections - len(self.connections)
 
     def wait_for_room(self, port: PausedPort) -> None:
         """Remember a port that stopped accepting; it is resumed when there is room."""
@@ -152,8 +155,12 @@ class MediaSite(ServerFactory):
             if self._per_address[group] <= 0:
                 del self._per_address[group]
         while self._paused_ports and self.free_connections > 0:
-            self._paused_ports.pop().startReading()
-        if self.is_draining and not self.connections:
+            port = self._paused_ports.pop()
+            if port.connected:
+                port.startReading()
+        if not self.connections:
+            if self.numPorts == 0:
+                self._stop_watching()
             self._drained()
 
     # Stopping.
@@ -177,8 +184,6 @@ class MediaSite(ServerFactory):
             if timer.active():
                 timer.cancel()
         self._stop_watching()
-        if self._access_log is not None:
-            self._access_log.stop()
 
     def _abort_all(self) -> None:
         logger.warning("Aborting %d requests that don't end", len(self.connections))
@@ -203,6 +208,8 @@ class MediaSite(ServerFactory):
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None and sweeper.active():
             sweeper.cancel()
+        if self._access_log is not None:
+            self._access_log.stop()
 
     def _finished(self, request: MediaRequest) -> None:
         if self._access_log is not None:

@@ -6,8 +6,6 @@ second, so the hot path only notes when something began.
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import ITransport
-
 from mmr.http.limits import HttpLimits
 from mmr.http.sendfile import FileTransport
 
@@ -19,23 +17,25 @@ class Watch:
         since: When the current wait for the client began (monotonic seconds).
     """
 
-    __slots__ = ("_body_mark", "_body_since", "_out_mark", "_out_since", "since")
+    __slots__ = ("_body_mark", "_out_mark", "since")
 
     def __init__(self, now: float) -> None:
         self.since = now
-        self._body_since = now
-        self._body_mark = 0
-        self._out_since: float | None = None
-        self._out_mark = 0
+        self._body_mark: tuple[float, int] | None = None
+        self._out_mark: tuple[float, int] | None = None
 
-    def idle(self, now: float) -> None:
+    def wait(self, now: float) -> None:
         """A wait for the client begins."""
         self.since = now
 
-    def start_body(self, now: float) -> None:
-        """The client may send (again): its window starts anew."""
-        self._body_since = now
-        self._body_mark = -1
+    def start_body(self) -> None:
+        """The window for a body starts anew with the next look."""
+        self._body_mark = None
+
+    @property
+    def is_reading_slowly(self) -> bool:
+        """Whether something waited for the client at the last look."""
+        return self._out_mark is not None
 
     def sends_too_slowly(
         self, received: int | None, now: float, limits: HttpLimits
@@ -47,29 +47,41 @@ class Watch:
             now: Monotonic seconds.
             limits: The limits.
         """
-        window = limits.slow_upload_seconds
-        if received is None or self._body_mark < 0:
-            self._body_since, self._body_mark = now, received or 0
+        if received is None:
+            self._body_mark = None
             return False
-        if now - self._body_since < window:
-            return False
-        progress = received - self._body_mark
-        self._body_since, self._body_mark = now, received
-        return progress < window * limits.slow_bytes_per_second
+        self._body_mark, is_slow = _progress(
+            self._body_mark, received, now, limits, limits.slow_upload_seconds
+        )
+        return is_slow
 
     def reads_too_slowly(
-        self, transport: ITransport, now: float, limits: HttpLimits
+        self, transport: object, now: float, limits: HttpLimits
     ) -> bool:
         """Whether a whole window took less of our bytes than it must."""
         if not isinstance(transport, FileTransport) or not transport.has_unsent:
-            self._out_since = None
+            self._out_mark = None
             return False
-        if self._out_since is None:
-            self._out_since, self._out_mark = now, transport.bytes_sent
-            return False
-        window = limits.slow_reader_seconds
-        if now - self._out_since < window:
-            return False
-        progress = transport.bytes_sent - self._out_mark
-        self._out_since, self._out_mark = now, transport.bytes_sent
-        return progress < window * limits.slow_bytes_per_second
+        self._out_mark, is_slow = _progress(
+            self._out_mark,
+            transport.bytes_sent,
+            now,
+            limits,
+            limits.slow_reader_seconds,
+        )
+        return is_slow
+
+
+def _progress(
+    mark: tuple[float, int] | None,
+    count: int,
+    now: float,
+    limits: HttpLimits,
+    window: float,
+) -> tuple[tuple[float, int], bool]:
+    """The window's beginning, and whether one ended with too little progress."""
+    if mark is None:
+        return (now, count), False
+    if now - mark[0] < window:
+        return mark, False
+    return (now, count), count - mark[1] < window * limits.slow_bytes_per_second
