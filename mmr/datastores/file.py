@@ -50,7 +50,7 @@ class FileDatastore:
         path: The base folder (``opts.path``).
         files: Pool for everything that blocks.
         clock: For the free-space check and the sweep.
-        min_free_bytes: See `FreeSpace`.
+        floor: See `FreeSpace`.
         fs: System calls; tests put faults in place.
     """
 
@@ -61,8 +61,7 @@ class FileDatastore:
         path: str,
         files: Runner,
         clock: Clock,
-        *,
-        min_free_bytes: int | None = None,
+        floor: Callable[[], int],
         fs: FileSystem | None = None,
     ) -> None:
         base = os.path.abspath(path)
@@ -71,7 +70,7 @@ class FileDatastore:
         self.files = files
         self.fs = fs or FileSystem()
         self.folders = Folders(id, base, self.fs)
-        self.space = FreeSpace(id, base, self.fs, clock, min_free_bytes)
+        self.space = FreeSpace(id, base, self.fs, clock, floor)
         # Temporary files of this process: not the sweep's, whatever the clock says.
         self.unfinished: set[str] = set()
         self._clock = clock

@@ -10,8 +10,6 @@ import os
 import stat
 from collections.abc import Iterator
 
-import attrs
-
 from mmr.datastores.base import DatastoreError, DatastoreFull
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,14 +38,6 @@ _FIXES = {
     errno.ENOTDIR: "A file is where a folder should be: change the datastore's path.",
 }
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@attrs.frozen
-class Space:
-    """The room on a file system, in bytes, as an ordinary user may use it."""
-
-    free: int
-    total: int
 
 
 class FileSystem:
@@ -114,12 +104,10 @@ class FileSystem:
                     status = entry.stat(follow_symlinks=False)
                     yield entry.name, now_s - status.st_mtime
 
-    def space(self, path: str) -> Space:
-        """The room on the file system that holds the path."""
+    def free_bytes(self, path: str) -> int:
+        """The room that an ordinary user has on the file system of the path."""
         status = os.statvfs(path)
-        return Space(
-            status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-        )
+        return status.f_bavail * status.f_frsize
 
 
 def write_all(fs: FileSystem, fd: int, data: bytes | bytearray) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mmr.datastores.base import DatastoreFull
-from mmr.datastores.filesystem import FileSystem, Space
+from mmr.datastores.filesystem import FileSystem
 from mmr.util.clock import Clock
 
 _FRESH_SECONDS = 2.0
-_DEFAULT_FLOOR_BYTES = 1 << 30
-_DEFAULT_FLOOR_SHARE = 50
 
 
 class FreeSpace:
@@ -23,7 +23,8 @@ class FreeSpace:
         path: Any path on the file system; it must exist when asked.
         fs: System calls.
         clock: For the age of the last answer.
-        min_free_bytes: The floor; None for 1 GiB or 2 % of the disk, the larger one.
+        floor: Gives the bytes that stay free (``uploads.minFreeBytes``); asked each
+            time, so that a reload counts.
     """
 
     def __init__(
@@ -32,14 +33,14 @@ class FreeSpace:
         path: str,
         fs: FileSystem,
         clock: Clock,
-        min_free_bytes: int | None = None,
+        floor: Callable[[], int],
     ) -> None:
         self._datastore_id = datastore_id
         self._path = path
         self._fs = fs
         self._clock = clock
-        self._min_free_bytes = min_free_bytes
-        self._space = Space(0, 0)
+        self._floor = floor
+        self._free = 0
         self._used_since = 0
         self._asked_at: float | None = None
 
@@ -51,20 +52,13 @@ class FreeSpace:
             asked_at is not None and self._clock.monotonic() - asked_at < _FRESH_SECONDS
         )
 
-    @property
-    def floor(self) -> int:
-        """Bytes that stay free."""
-        if self._min_free_bytes is not None:
-            return self._min_free_bytes
-        return max(_DEFAULT_FLOOR_BYTES, self._space.total // _DEFAULT_FLOOR_SHARE)
-
     def fits(self, size: int) -> bool:
         """Whether so many bytes more leave the floor free, by the last answer."""
-        return self._space.free - self._used_since - size >= self.floor
+        return self._free - self._used_since - size >= self._floor()
 
     def refresh(self) -> None:
         """Ask the system. Raises `OSError`."""
-        self._space = self._fs.space(self._path)
+        self._free = self._fs.free_bytes(self._path)
         self._used_since = 0
         self._asked_at = self._clock.monotonic()
 
@@ -76,10 +70,10 @@ class FreeSpace:
         """
         if not self.fits(size):
             raise DatastoreFull(
-                f"datastore {self._datastore_id!r}: {self._space.free} bytes are free "
-                f"at {self._path} and {self.floor} are kept free (opts.minFreeBytes): "
-                "nothing more is stored. Free space on that disk, or add a datastore "
-                "on another one."
+                f"datastore {self._datastore_id!r}: {self._free} bytes are free at "
+                f"{self._path} and {self._floor()} are kept free "
+                "(uploads.minFreeBytes): nothing more is stored. Free space on that "
+                "disk, or add a datastore on another one."
             )
 
     def take(self, size: int) -> None:

@@ -50,19 +50,12 @@ class Provider(Protocol):
         ...
 
 
-def file_provider(files: Runner, clock: Clock) -> Provider:
-    """The provider of ``type: file``."""
+def file_provider(files: Runner, clock: Clock, floor: Callable[[], int]) -> Provider:
+    """The provider of ``type: file``. The arguments are those of `FileDatastore`."""
 
     def build(place: Place) -> Datastore:
-        floor = place.opts.get("minFreeBytes")
-        return FileDatastore(
-            place.id,
-            place.kinds,
-            place.opts["path"],
-            files,
-            clock,
-            min_free_bytes=int(floor) if floor else None,
-        )
+        path = place.opts["path"]
+        return FileDatastore(place.id, place.kinds, path, files, clock, floor)
 
     return build
 
@@ -168,6 +161,16 @@ class Datastores:
                 "Records in the database point to datastores that are not configured: "
                 f"{', '.join(map(repr, missing))}. {_how_to_keep_reading(missing[0])}"
             )
+
+    def file_folders(self) -> dict[str, str]:
+        """Folder to id of every file datastore, for rows from before MMR 1.0 that hold
+        absolute paths: only folders that the operator named count (R71).
+        """
+        return {
+            place.opts["path"]: place.id
+            for place in self._places.values()
+            if place.type == "file"
+        }
 
     async def check(self) -> None:
         """Check every datastore at start. A full one doesn't stop the server: what it

@@ -120,7 +120,7 @@ def file_store(
     *,
     files: Any = None,
     kinds: frozenset[Kind] = ALL_KINDS,
-    min_free_bytes: int | None = 0,
+    floor: int = 0,
     reactor: FakeReactor | None = None,
 ) -> FileDatastore:
     """A file datastore without threads, on a fake clock."""
@@ -130,8 +130,8 @@ def file_store(
         path,
         files or Foreground(),
         Clock(reactor or FakeReactor()),
-        min_free_bytes=min_free_bytes,
-        fs=fs,
+        lambda: floor,
+        fs,
     )
 
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Callable
 
 import attrs
 
@@ -20,7 +21,7 @@ from mmr.datastores.base import (
     DatastoreFull,
 )
 from mmr.datastores.file import FileDatastore
-from mmr.datastores.filesystem import FileSystem, Space
+from mmr.datastores.filesystem import FileSystem
 from mmr.errors import StartupError, unavailable
 from mmr.util.clock import Clock
 from mmr.util.threads import WorkerPool
@@ -48,9 +49,7 @@ class FileContractTests(DatastoreContract):
         self.addCleanup(pool.stop)
         self.path = fresh_folder(self)
         clock = Clock(reactor)  # type: ignore[arg-type]
-        return FileDatastore(
-            "main", ALL_KINDS, self.path, pool, clock, min_free_bytes=0
-        )
+        return FileDatastore("main", ALL_KINDS, self.path, pool, clock, lambda: 0)
 
     async def test_layout_and_modes_are_those_of_mmr(self) -> None:
         location = await self.stored(b"data")
@@ -169,6 +168,67 @@ class OverloadTests(ForegroundCase):
         self.assertEqual(len(files_below(self.path)), 1)
         files.is_full = True
         await writer.discard()
+        self.assertEqual(files_below(self.path), [])
+
+
+class InterruptingFileSystem(FileSystem):
+    """Calls ``interrupt`` in the middle of the first write."""
+
+    def __init__(self) -> None:
+        self.interrupt: Callable[[], object] = lambda: None
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        written = super().write(fd, data[:10])
+        interrupt, self.interrupt = self.interrupt, lambda: None
+        interrupt()
+        return written
+
+
+class Queue(Foreground):
+    """Holds jobs back until `work` is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: Deferred[None] | None = None
+
+    async def run(self, function, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if self.started is not None:
+            await self.started
+        return await super().run(function, *args, **kwargs)
+
+
+class InterruptedTests(ForegroundCase):
+    """A discard that comes while a job waits or runs."""
+
+    async def test_a_running_job_clears_up_when_the_pool_is_full(self) -> None:
+        files, fs = FullPool(), InterruptingFileSystem()
+        store = file_store(self.path, fs, files=files)
+        writer = await store.create()
+
+        def leave() -> None:
+            files.is_full = True
+            self.successResultOf(writer.discard())
+            self.assertEqual(len(files_below(self.path)), 1)
+
+        fs.interrupt = leave
+        await writer.write(b"x" * 300_000)
+        self.assertEqual(files_below(self.path), [])
+        with self.assertRaises(RuntimeError):
+            await writer.seal()
+
+    async def test_a_job_that_waits_does_not_publish_what_was_discarded(self) -> None:
+        files = Queue()
+        store = file_store(self.path, files=files)
+        writer = await store.create()
+        await writer.write(b"data")
+        await writer.seal()
+        files.started = Deferred()
+        publishing = Deferred.fromCoroutine(writer.publish("ab/cd/ef"))
+        discarding = Deferred.fromCoroutine(writer.discard())
+        files.started.callback(None)
+        await discarding
+        with self.assertRaises(RuntimeError):
+            await publishing
         self.assertEqual(files_below(self.path), [])
 
 
@@ -295,19 +355,18 @@ class SmallDisk(FileSystem):
     """A disk with a settable amount of free space."""
 
     free: int
-    total: int = 100 << 30
     asked: int = 0
 
-    def space(self, path: str) -> Space:
+    def free_bytes(self, path: str) -> int:
         self.asked += 1
-        return Space(self.free, self.total)
+        return self.free
 
 
 class FreeSpaceTests(ForegroundCase):
     """R82: uploads end before the disk is full."""
 
     async def test_an_announced_length_is_refused_at_once(self) -> None:
-        store = file_store(self.path, SmallDisk(3 << 30), min_free_bytes=None)
+        store = file_store(self.path, SmallDisk(3 << 30), floor=2 << 30)
         await store.create((1 << 30) - 1)
         with self.assertRaises(DatastoreFull) as caught:
             await store.create((1 << 30) + 1)
@@ -315,16 +374,14 @@ class FreeSpaceTests(ForegroundCase):
         self.assertNotIn(self.path, str(caught.exception.body()))
         self.assertIn(self.path, str(caught.exception))
 
-    async def test_the_floor_is_a_share_of_a_large_disk(self) -> None:
-        store = file_store(
-            self.path, SmallDisk(3 << 30, 200 << 30), min_free_bytes=None
-        )
+    async def test_nothing_is_taken_below_the_floor(self) -> None:
+        store = file_store(self.path, SmallDisk(999), floor=1_000)
         with self.assertRaises(DatastoreFull):
             await store.create()
 
     async def test_a_body_without_length_ends_at_the_floor(self) -> None:
         disk = SmallDisk(1_000_000)
-        store = file_store(self.path, disk, min_free_bytes=300_000)
+        store = file_store(self.path, disk, floor=300_000)
         writer = await store.create()
         await writer.write(b"x" * 600_000)
         disk.free -= 600_000

@@ -32,7 +32,7 @@ WRITE_CALLS = (
     "mkdir",
     "rename",
     "fsync_folder",
-    "space",
+    "free_bytes",
 )
 
 

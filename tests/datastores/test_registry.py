@@ -12,7 +12,6 @@ from twisted.trial.unittest import TestCase
 
 from mmr.config.datastores import DatastoreConfig
 from mmr.datastores.base import DatastoreError
-from mmr.datastores.file import FileDatastore
 from mmr.datastores.registry import Datastores, HasDatastores, file_provider
 from mmr.errors import StartupError
 from mmr.types import Kind
@@ -58,11 +57,12 @@ def registry(
     totals: Totals | None = None,
     legacy_ids: Mapping[str, str] | None = None,
     reactor: FakeReactor | None = None,
+    floor: int = 0,
 ) -> Datastores:
     clock = Clock(reactor or FakeReactor())
     return Datastores(
         [Homeserver(entries), *sections],
-        {"file": file_provider(Foreground(), clock)},
+        {"file": file_provider(Foreground(), clock, lambda: floor)},
         totals or Totals({}),
         clock,
         legacy_ids or {},
@@ -152,6 +152,14 @@ def test_an_unknown_id_in_a_record_names_the_fix() -> None:
         datastores.get("gone")
 
 
+def test_the_folders_of_very_old_rows_are_the_configured_ones() -> None:
+    """R71."""
+    assert registry(entry("a"), entry("b", path="/mnt/b")).file_folders() == {
+        "/srv/a": "a",
+        "/mnt/b": "b",
+    }
+
+
 def test_a_new_configuration_keeps_what_did_not_change() -> None:
     datastores = registry(entry("a"), entry("b"))
     kept, moved = datastores.get("a"), datastores.get("b")
@@ -217,9 +225,6 @@ class CheckTests(TestCase):
     async def test_a_full_datastore_does_not(self) -> None:
         """R97: reads go on."""
         full = entry("full", path=fresh_folder(self))
-        datastores = registry(full)
-        store = datastores.get("full")
-        assert isinstance(store, FileDatastore)
-        store.space._min_free_bytes = 1 << 60
+        datastores = registry(full, floor=1 << 60)
         with self.assertLogs("mmr.datastores", "WARNING"):
             await datastores.check()
