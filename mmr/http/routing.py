@@ -50,9 +50,7 @@ class Route:
         reads_body: The handler reads the request's body.
     """
 
-    methods: tuple[str, ...] = attrs.field(
-        validator=attrs.validators.min_len(1), converter=tuple
-    )
+    methods: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
     path: str
     action: str
     access: Access = attrs.field(validator=attrs.validators.instance_of(Access))

@@ -107,6 +107,18 @@ class ThumbnailStore:
         row = txn.fetchone()
         return _record(row) if row else None
 
+    async def get_thumbnails_of(
+        self, origin: str, media_id: str
+    ) -> list[ThumbnailRecord]:
+        """All thumbnails of one media."""
+        rows = await self._db.fetch_all(
+            "get_thumbnails_of",
+            f"SELECT {_COLUMNS} FROM thumbnails"  # noqa: S608
+            " WHERE media_id = ? AND origin = ?",
+            (media_id, origin),
+        )
+        return [_record(row) for row in rows]
+
     def get_thumbnails_of_txn(
         self, txn: Transaction, origin: str, media_id: str
     ) -> list[ThumbnailRecord]:

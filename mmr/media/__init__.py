@@ -1,0 +1,1 @@
+"""The pipelines: upload, download, thumbnail, information, and what keeps them true."""

@@ -1,0 +1,93 @@
+"""The bytes of a record: from the content cache, else from its datastore."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from mmr.cache.content import ContentCache
+from mmr.datastores.base import ObjectMissing, StoredObject
+from mmr.datastores.registry import Datastores
+from mmr.errors import not_found, unexpected
+
+logger = logging.getLogger(__name__)
+
+
+class ObjectRow(Protocol):
+    """What has to be known of an object to serve it: a media or a thumbnail record."""
+
+    @property
+    def datastore_id(self) -> str: ...
+    @property
+    def location(self) -> str: ...
+    @property
+    def sha256_hash(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+Source = bytes | StoredObject
+
+
+class Content:
+    """Opens what records point at."""
+
+    def __init__(self, cache: ContentCache, datastores: Datastores) -> None:
+        self._cache = cache
+        self._datastores = datastores
+
+    def source(self, row: ObjectRow) -> bytes | Callable[[], Awaitable[Source]]:
+        """The bytes if they are warm, else what opens them when they are needed."""
+        data = self._cache.get(row.sha256_hash)
+        if data is None:
+            return lambda: self._open(row)
+        self._cache.note_download(row.sha256_hash)
+        return data
+
+    async def _open(self, row: ObjectRow) -> Source:
+        """Open the object, or read it whole when the content cache wants it."""
+        try:
+            stored = await self.open_object(row)
+            if not self._cache.wants(row.sha256_hash, row.size_bytes):
+                return stored
+            try:
+                data = await stored.read(0, row.size_bytes)
+            finally:
+                await stored.close()
+            if len(data) != row.size_bytes:
+                raise unexpected()
+            self._cache.put(row.sha256_hash, data)
+            return data
+        finally:
+            self._cache.note_download(row.sha256_hash)
+
+    async def open_object(self, row: ObjectRow) -> StoredObject:
+        """Open the object in its datastore, past the cache.
+
+        Raises:
+            MatrixError: 404 when the object is gone, 500 when it isn't what the
+                record says (R102).
+        """
+        datastore = self._datastores.get(row.datastore_id)
+        try:
+            stored = await datastore.open(row.location)
+        except ObjectMissing:
+            logger.error(
+                "Object %s of datastore %s is missing although a record names it. "
+                "Restore it from a backup, or purge the record.",
+                row.location,
+                row.datastore_id,
+            )
+            raise not_found() from None
+        if stored.size != row.size_bytes:
+            await stored.close()
+            logger.error(
+                "Object %s of datastore %s has %d bytes, its record says %d: damaged.",
+                row.location,
+                row.datastore_id,
+                stored.size,
+                row.size_bytes,
+            )
+            raise unexpected()
+        return stored

@@ -1,0 +1,98 @@
+"""What an upload writes to the database beside its object."""
+
+from __future__ import annotations
+
+import attrs
+
+from mmr.limits.quotas import QuotaReservation
+from mmr.media.commit import StoredAt
+from mmr.storage.errors import MediaExists
+from mmr.storage.media import MediaRecord, MediaStore
+from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.pending import PendingStore
+from mmr.storage.transaction import Transaction
+
+
+@attrs.frozen(slots=True)
+class NewMedia:
+    """A record to be.
+
+    Attributes:
+        is_prescribed: The id was handed out before (``/create``, an import): it is
+            filled or refused, never answered with another record.
+    """
+
+    origin: str
+    media_id: str
+    upload_name: str
+    content_type: str
+    user_id: str
+    requires_auth: bool
+    is_prescribed: bool
+
+
+class IdTaken(Exception):
+    """A generated media id is in use. It takes 2^160 bad luck."""
+
+
+class NewMediaRows:
+    """Writes one media record, inside the lock of its hash."""
+
+    def __init__(
+        self,
+        media: NewMedia,
+        *,
+        stores: tuple[MediaStore, MediaIdStore, PendingStore],
+        reservation: QuotaReservation,
+        now_ms: int,
+    ) -> None:
+        self._new = media
+        self._media, self._media_ids, self._pending = stores
+        self._reservation = reservation
+        self._now_ms = now_ms
+
+    def claim_txn(self, txn: Transaction, sha256_hash: str) -> MediaRecord | None:
+        """The uploader's own earlier copy, if any; else hold the id."""
+        new = self._new
+        if new.is_prescribed:
+            return None
+        same = self._media.find_identical_txn(txn, self._record(sha256_hash))
+        if same is not None:
+            self._reservation.release_txn(txn)
+        elif not self._media_ids.hold_txn(txn, new.origin, new.media_id, self._now_ms):
+            raise IdTaken(new.media_id)
+        return same
+
+    def insert_txn(self, txn: Transaction, stored: StoredAt) -> MediaRecord:
+        """Write the record, or answer with the one that a parallel upload wrote.
+
+        Raises:
+            MediaExists: a prescribed id was filled meanwhile.
+        """
+        self._reservation.release_txn(txn)
+        record = self._record(stored.sha256_hash, stored)
+        if self._new.is_prescribed:
+            if not self._pending.delete_txn(txn, record.origin, record.media_id):
+                raise MediaExists(f"{record.origin}/{record.media_id}")
+        else:
+            same = self._media.find_identical_txn(txn, record)
+            if same is not None:
+                return same
+        return self._media.insert_media_txn(txn, record)
+
+    def _record(self, sha256_hash: str, stored: StoredAt | None = None) -> MediaRecord:
+        new = self._new
+        return MediaRecord(
+            origin=new.origin,
+            media_id=new.media_id,
+            upload_name=new.upload_name,
+            content_type=new.content_type,
+            user_id=new.user_id,
+            sha256_hash=sha256_hash,
+            size_bytes=stored.size_bytes if stored else 0,
+            location=stored.name.location if stored else "",
+            creation_ts=self._now_ms,
+            quarantined=False,
+            datastore_id=stored.name.datastore_id if stored else "",
+            requires_auth=new.requires_auth,
+        )

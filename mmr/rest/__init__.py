@@ -1,0 +1,1 @@
+"""Servlets: HTTP in, one call of the rooms below, HTTP out."""

@@ -1,0 +1,93 @@
+"""``GET …/download/…``: the media itself (mmr-http-api.md §5)."""
+
+from __future__ import annotations
+
+from mmr.errors import not_found
+from mmr.http.request import MediaRequest
+from mmr.http.responses import MediaResponse, Response
+from mmr.http.routing import Route
+from mmr.media.content import Content
+from mmr.media.downloads import Downloads
+from mmr.media.placeholder import Placeholder
+from mmr.rest.media_path import parse_media_query
+from mmr.rest.placeholder import placeholder_response
+from mmr.storage.media import MediaRecord
+from mmr.thumbnailing.quarantine_image import DOWNLOAD_SIDE
+from mmr.types import Access
+
+# Names that stand for "none": Go's base name of nothing, and what MMR gives to remote
+# files that came without one.
+_NO_NAMES = frozenset({"", ".", "download"})
+
+
+class DownloadServlet:
+    """Serves media to clients, on the authenticated and on the older paths."""
+
+    def __init__(
+        self, downloads: Downloads, content: Content, placeholder: Placeholder
+    ) -> None:
+        self._downloads = downloads
+        self._content = content
+        self._placeholder = placeholder
+
+    def routes(self) -> list[Route]:
+        """The routes. The older paths are frozen by record, not by route (MSC3916)."""
+        routes = []
+        for prefix, access in (
+            ("/_matrix/media/r0", Access.OPTIONAL),
+            ("/_matrix/media/v1", Access.OPTIONAL),
+            ("/_matrix/media/v3", Access.OPTIONAL),
+            ("/_matrix/client/v1/media", Access.USER_OR_GUEST),
+        ):
+            for path in ("/:server/:media_id", "/:server/:media_id/:filename"):
+                routes.append(
+                    Route(
+                        methods=("GET", "HEAD"),
+                        path=f"{prefix}/download{path}",
+                        action="download",
+                        access=access,
+                        handler=self.on_get,
+                    )
+                )
+        return routes
+
+    async def on_get(
+        self,
+        request: MediaRequest,
+        server: str,
+        media_id: str,
+        filename: str | None = None,
+    ) -> Response:
+        """The bytes, a part of them, or 304."""
+        query = parse_media_query(request, server, media_id)
+        as_attachment = request.query.boolean(
+            "org.matrix.msc2702.asAttachment",
+            False,
+            "asAttachment flag does not appear to be a boolean",
+        )
+        record = self._downloads.warm(query) or await self._downloads.find(query)
+        if record.quarantined:
+            return await self._quarantined(request)
+        self._downloads.served(record)
+        return MediaResponse(
+            content_type=record.content_type,
+            name=filename or _stored_name(record),
+            size=record.size_bytes,
+            sha256=record.sha256_hash,
+            as_attachment=as_attachment,
+            source=self._content.source(record),
+            open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
+        )
+
+    async def _quarantined(self, request: MediaRequest) -> Response:
+        if not request.domain.quarantine.replace_downloads:
+            raise not_found()
+        return placeholder_response(
+            await self._placeholder.draw(
+                request.domain.quarantine, DOWNLOAD_SIDE, DOWNLOAD_SIDE
+            )
+        )
+
+
+def _stored_name(record: MediaRecord) -> str | None:
+    return None if record.upload_name in _NO_NAMES else record.upload_name
