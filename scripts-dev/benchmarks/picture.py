@@ -19,7 +19,7 @@ def phone_picture() -> bytes:
     light = _mix(light, Image.effect_noise(_SIZE, 11))
     blue, red = _texture(500, 20), _texture(300, 15)
     output = io.BytesIO()
-    Image.merge("YCbCr", (light, blue, red)).save(output, "JPEG", quality=88)
+    Image.merge("YCbCr", (light, blue, red)).save(output, "JPEG", quality=87)
     return output.getvalue()
 
 
