@@ -143,8 +143,8 @@ class MmrService(MultiService):
         _say_what_is_configured(self._config, self._number)
         await server.start()
         self._server = server
-        for line in await server.thumbnail_pool.describe():
-            logger.info("Decoding workers: %s", line)
+        confinement = await server.thumbnail_pool.describe()
+        logger.info("Decoding workers are confined: %s", ", ".join(confinement))
         self._listen(self._config)
         self._watcher = ConfigWatcher(
             self._paths, server.clock, server.files, self._reload

@@ -84,12 +84,16 @@ class ServerCase(TestCase):
         self.homeserver.guests.add(GUEST)
         cs_api = await self.homeserver.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.homeserver.stop()))
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
+        self.folder = self.make_folder()
         self.config_file = self.folder / "mmr.yaml"
         self.write_config(cs_api)
         await self.start_server()
         self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
+
+    def make_folder(self) -> Path:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        return folder
 
     def write_config(self, cs_api: str) -> None:
         settings: dict[str, Any] = {
