@@ -1,0 +1,142 @@
+"""Every query that a request waits for uses an index (design §7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmr.storage import Database, Transaction
+from mmr.storage.attributes import AttributeStore, Purpose
+from mmr.storage.datastores import DatastoreStore
+from mmr.storage.engines.base import Params
+from mmr.storage.intents import Intent, IntentStore
+from mmr.storage.last_access import LastAccessStore
+from mmr.storage.media import MediaStore
+from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.object_deletes import ObjectDeleteStore
+from mmr.storage.objects import ObjectName, find_with_hash_txn
+from mmr.storage.pending import PendingMedia, PendingStore
+from mmr.storage.quotas import QuotaLimits, QuotaStore
+from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
+from mmr.types import Method
+
+from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase, media_record
+
+_USER = "@alice:example.org"
+_NAME = ObjectName("main", "ab/cd/ef")
+_KEY = ThumbnailKey("example.org", "abc", 96, 96, Method.CROP, False)
+_THUMBNAIL = ThumbnailRecord(_KEY, "image/png", 3, "th/um/b", 0, "b" * 64, "main")
+
+
+async def use_every_store(db: Database) -> None:
+    """Call each method that a request waits for, and those of the frequent sweeps."""
+    media, thumbnails, intents = MediaStore(db), ThumbnailStore(db), IntentStore(db)
+    await media.get_media("example.org", "abc")
+    await db.interaction("t", media.insert_media_txn, media_record())
+    await db.interaction("t", media.is_quarantined_hash_txn, "a" * 64)
+    await db.interaction("t", media.records_with_hash_txn, "a" * 64)
+    await db.interaction("t", media.find_identical_txn, media_record())
+    await db.interaction("t", find_with_hash_txn, "c" * 64)
+    quarantine = media.set_quarantined_by_hash_txn
+    await db.interaction("t", quarantine, "a" * 64, True, origin="example.org")
+    await thumbnails.get_thumbnail(_KEY)
+    await db.interaction("t", thumbnails.insert_thumbnail_txn, _THUMBNAIL)
+    await db.interaction("t", thumbnails.get_thumbnails_of_txn, "example.org", "abc")
+    await db.interaction("t", thumbnails.delete_thumbnail_txn, _THUMBNAIL)
+    await intents.add(Intent(_NAME, "a" * 64))
+    await intents.get_old(0, 10)
+    await intents.sweep(Intent(_NAME, "a" * 64))
+    await _use_limits(db)
+    await db.interaction("t", media.delete_media_txn, "example.org", "abc")
+    await AttributeStore(db).get_purpose("example.org", "abc")
+    await AttributeStore(db).set_purpose("example.org", "abc", Purpose.PINNED)
+    await LastAccessStore(db).touch({"a" * 64: 1})
+    deletes = ObjectDeleteStore(db)
+    await deletes.get_due(10)
+    await deletes.get_failing(10)
+    await deletes.mark_failed(_NAME, "error")
+    await deletes.mark_deleted(_NAME)
+    await DatastoreStore(db).get_ids_in_use()
+
+
+async def _use_limits(db: Database) -> None:
+    pending, quotas, ids = PendingStore(db), QuotaStore(db), MediaIdStore(db)
+    await quotas.reserve("r", _USER, 10, QuotaLimits(100, 10))
+    await quotas.release("r")
+    await quotas.delete_old(0)
+    await quotas.get_usage(_USER)
+    reserved = PendingMedia("example.org", "new", _USER, 1)
+    await db.interaction("t", pending.reserve_txn, reserved, 10, 0)
+    await pending.get_pending("example.org", "new")
+    await pending.count_of_user(_USER, 0)
+    await pending.delete_expired(0)
+    await db.interaction("t", pending.delete_txn, "example.org", "new")
+    await db.interaction("t", ids.hold_txn, "example.org", "new2", 0)
+    await db.interaction("t", ids.reserve_txn, "example.org", "new", "purged")
+
+
+class PlanTests(StorageTestCase):
+    async def test_no_query_reads_a_table_whole(self) -> None:
+        db = await self.open()
+        seen: dict[str, Params] = {}
+        execute = Transaction.execute
+
+        def record(txn: Transaction, sql: str, params: Params = ()) -> None:
+            if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH)\b", sql):
+                seen.setdefault(sql, params)
+            execute(txn, sql, params)
+
+        recorder = self.patch(Transaction, "execute", record)
+        await use_every_store(db)
+        recorder.restore()
+        self.assertGreater(len(seen), 25)
+        for sql, params in seen.items():
+            scans = await db.interaction("t", self.find_scans, sql, params)
+            self.assertEqual(scans, [], sql)
+
+    async def test_a_query_without_an_index_would_be_noticed(self) -> None:
+        db = await self.open()
+        for sql in (
+            "SELECT * FROM media WHERE upload_name = ?",
+            "SELECT COUNT(*) FROM media WHERE content_type = ?",
+            "DELETE FROM media_id_hold WHERE held_ts < 0 AND reason = ?",
+        ):
+            scans = await db.interaction("t", self.find_scans, sql, ("x",))
+            self.assertNotEqual(scans, [], sql)
+
+    def find_scans(self, txn: Transaction, sql: str, params: Params) -> list[str]:
+        """The steps of the query's plan that read a table or an index whole."""
+        raise NotImplementedError
+
+
+class SqlitePlanTests(PlanTests, OnSqlite):
+    __test__ = True
+
+    def find_scans(self, txn: Transaction, sql: str, params: Params) -> list[str]:
+        txn.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+        # `ids` is the recursion's own queue, `m` the limited list inside of a COUNT.
+        harmless = re.compile(r"SCAN (CONSTANT ROW|ids|m)\Z")
+        steps = [row[3] for row in txn.fetchall()]
+        return [s for s in steps if s.startswith("SCAN") and not harmless.match(s)]
+
+
+class PostgresPlanTests(PlanTests, OnPostgres):
+    __test__ = True
+
+    def find_scans(self, txn: Transaction, sql: str, params: Params) -> list[str]:
+        # The tables are empty: scanning them is cheapest. Where an index can be used
+        # it now is; where none can, the scan shows.
+        txn.execute("SET LOCAL enable_seqscan = off")
+        txn.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+        row = txn.fetchone()
+        assert row is not None
+        return list(_scans(row[0][0]["Plan"]))
+
+
+def _scans(node: dict[str, Any]) -> Iterator[str]:
+    kind = node["Node Type"]
+    if kind == "Seq Scan" or ("Index Name" in node and "Index Cond" not in node):
+        yield f"{kind} on {node.get('Relation Name')}"
+    for child in node.get("Plans", ()):
+        yield from _scans(child)
