@@ -16,6 +16,7 @@ import attrs
 from mmr.config._base import Mark, Section, Setting, settings_of
 from mmr.config._problems import error_at, warning_at
 from mmr.config._yaml import KeyPath, Place
+from mmr.config.datastores import DatastoreConfig, is_disabled_ipfs
 from mmr.config.root import Config, DomainConfig
 from mmr.errors import ConfigError
 
@@ -53,6 +54,9 @@ class KeyWalk:
         self, model: type[Section], values: dict[str, Any], path: KeyPath
     ) -> dict[str, Any]:
         known = settings_of(model)
+        if model is DatastoreConfig and is_disabled_ipfs(values):
+            text = "IPFS is not supported; this disabled entry is left out"
+            self._findings.warnings.append(warning_at(path, self._places, text))
         cleaned: dict[str, Any] = {}
         for key, value in values.items():
             if self._is_used(model, known, key, path):
@@ -162,8 +166,8 @@ def readable_by_others(files: set[Path]) -> list[str]:
     for file in sorted(files):
         try:
             mode = file.stat().st_mode
-        except OSError:
-            continue
+        except (OSError, ValueError):
+            continue  # Whoever needs the file says why it can't be read.
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
             warnings.append(
                 f"{file}: holds a secret and everybody may read it; chmod o-r {file}"

@@ -122,19 +122,21 @@ def _own(layer: Layer, findings: Findings) -> Layer:
     return Layer(values, places)
 
 
+def _domain_keys(model: type[Section]) -> set[str]:
+    settings = settings_of(model).values()
+    return {setting.key for setting in settings if Mark.MAIN_ONLY not in setting.marks}
+
+
 def _warn_of_reset_keys(
     values: Mapping[str, Any], places: Mapping[KeyPath, Place], findings: Findings
 ) -> None:
     """MMR empties every key that a section of a domain's file leaves out."""
-    known = settings_of(SharedSections)
+    shared = settings_of(SharedSections)
     partial = [
         key
         for key, value in values.items()
-        if key in known and known[key].model and isinstance(value, dict)
-        if any(
-            inner not in value and Mark.MAIN_ONLY not in setting.marks
-            for inner, setting in settings_of(known[key].model).items()
-        )
+        if key in shared and isinstance(value, dict)
+        if not value.keys() >= _domain_keys(shared[key].model or Section)
     ]
     if partial:
         text = (
@@ -157,13 +159,13 @@ def _finish(
             "files": tuple(layers.files),
         }
     )
+    raise_all(list(check(config, layers.main.places, findings.warnings)))
     if not config.database.postgres and not config.database.sqlite:
         path = layers.files[0].absolute().parent / DEFAULT_DATABASE
         database = config.database.model_copy(update={"sqlite": path})
         config = config.model_copy(update={"database": database})
     if config.feature_support.redis.enabled and not config.redis.enabled:
         config = config.model_copy(update={"redis": config.feature_support.redis})
-    raise_all(list(check(config, layers.main.places, findings.warnings)))
     keys = {domain.signing_key_path for domain in domains.values()} - {""}
     findings.warnings += readable_by_others(
         findings.with_secrets | {Path(key) for key in keys}

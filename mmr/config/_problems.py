@@ -67,7 +67,7 @@ def describe(value: Any, *, show: bool = True) -> str:
         return "a list"
     kind = "the text" if isinstance(value, str) else "the number"
     if not show:
-        return kind.replace("the", "a")
+        return kind.replace("the", "a", 1)
     shown = str(getattr(value, "text", value))
     shown = f"{shown[:_MAX_SHOWN]}…" if len(shown) > _MAX_SHOWN else shown
     return f"{kind} {shown!r}" if isinstance(value, str) else f"{kind} {shown}"
@@ -78,6 +78,8 @@ def sentence(error: Mapping[str, Any], *, show: bool = True) -> str:
     words = _WORDS.get(error["type"], str(error["msg"]))
     if error["type"] in {"missing", "problem"}:
         return words
+    # A scalar where a section belongs may be a secret in the wrong place.
+    show = show and error["type"] == "expected"
     return f"found {describe(error['input'], show=show)}, {words}"
 
 

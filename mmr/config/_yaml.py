@@ -24,7 +24,7 @@ _MAX_BYTES = 8 * 1024 * 1024
 _MAX_DEPTH = 50
 _MAX_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:"
-_QUOTED = re.compile(r"(['\"]).{4,}\1")
+_QUOTED = re.compile(r"(['\"])(?!<)[^'\"]{4,}\1")
 
 
 class _Loader(yaml.SafeLoader):

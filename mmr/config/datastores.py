@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ValidationError, model_validator
@@ -218,6 +218,11 @@ class DatastoreConfig(Section):
     def section_behind(cls, key: Setting, values: dict[str, Any]) -> SectionType | None:
         """The options' section depends on the type."""
         return OPTIONS.get(str(values.get("type"))) if key.key == "opts" else None
+
+
+def is_disabled_ipfs(values: Mapping[str, Any]) -> bool:
+    """Whether an entry is the one for IPFS that MMR 1.2's sample comes with."""
+    return values.get("type") == "ipfs" and values.get("enabled") is False
 
 
 def _usable(datastores: tuple[DatastoreConfig, ...]) -> tuple[DatastoreConfig, ...]:

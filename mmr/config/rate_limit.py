@@ -34,7 +34,7 @@ class RateLimitConfig(Section):
 
     enabled: Flag = setting(True, "Limit requests and downloads.", False)
     requests_per_second: Rate = setting(
-        5, "Requests a second that an address may make all the time.", 1
+        5.0, "Requests a second that an address may make all the time.", 1.5
     )
     burst: Natural = setting(10, "Requests that it may make at once.", 50)
     buckets: BucketsConfig = section(BucketsConfig)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mmr.config._base import Mark, Section, section, setting
 from mmr.config._values import UserId, problem
@@ -40,6 +40,8 @@ from mmr.config.url_previews import UrlPreviewsConfig
 class SharedSections(Section):
     """The sections that a domain inherits from the main part (reference §1.2)."""
 
+    RETIRED: ClassVar[dict[str, str]] = {"storagePaths": "use `datastores`"}
+
     datastores: Datastores = setting(
         (),
         "Where the bytes are kept. A domain's own list replaces the main one, and has"
@@ -70,9 +72,6 @@ class Config(SharedSections):
         warnings: What the operator should know, in whole sentences.
         files: The files that it was read from.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    RETIRED: ClassVar[dict[str, str]] = {"storagePaths": "use `datastores`"}
 
     repo: RepoConfig = section(RepoConfig)
     database: DatabaseConfig = section(DatabaseConfig)
