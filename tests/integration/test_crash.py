@@ -6,21 +6,16 @@ import hashlib
 import http.client
 import os
 import random
-import sqlite3
 import threading
 import time
-from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
-from tests.integration.process import poll
+from tests.integration.inside import recorded, rows, sweep
 from tests.integration.server import Server
 
 ROUNDS = 8
 UPLOADERS = 6
-_HOURS_MS = 48 * 3600 * 1000
 
 
 class Uploaders:
@@ -62,38 +57,6 @@ class Uploaders:
             self.acknowledged[mxc] = hashlib.sha256(body).hexdigest()
 
 
-def rows(server: Server, query: str) -> list[tuple[Any, ...]]:
-    """Run one statement on the database of a stopped server."""
-    postgres = server.config["database"].get("postgres")
-    connection: Any = (
-        psycopg2.connect(postgres)
-        if postgres
-        else sqlite3.connect(server.config["database"]["sqlite"])
-    )
-    try:
-        cursor = connection.cursor()
-        cursor.execute(query)
-        found = cursor.fetchall() if cursor.description else []
-        connection.commit()
-        return list(found)
-    finally:
-        connection.close()
-
-
-def age_what_was_left(server: Server) -> None:
-    """Make intents and files as old as the sweep wants them before it touches them."""
-    rows(server, f"UPDATE mmr_object_intents SET since_ts = since_ts - {_HOURS_MS}")
-    past = time.time() - _HOURS_MS / 1000
-    for path in server.objects():
-        os.utime(path, (past, past))
-
-
-def recorded(server: Server) -> set[Path]:
-    """The files that records name."""
-    query = "SELECT location FROM media UNION SELECT location FROM thumbnails"
-    return {server.media / location for (location,) in rows(server, query)}
-
-
 @pytest.mark.xdist_group("crash")
 def test_killed_at_any_point(engine: Server) -> None:
     """R94, R95."""
@@ -113,19 +76,14 @@ def test_killed_at_any_point(engine: Server) -> None:
     assert acknowledged
     assert len(acknowledged) < begun
 
-    age_what_was_left(engine)
     engine.start()
     for mxc, digest in acknowledged.items():
         answer = engine.download(mxc)
         assert answer.status == 200, mxc
         assert hashlib.sha256(answer.body).hexdigest() == digest, mxc
-    wait_for_the_sweep(engine)
     engine.stop()
+    sweep(engine)
     assert engine.objects() == recorded(engine)
     assert rows(engine, "SELECT * FROM mmr_object_intents") == []
     assert rows(engine, "SELECT * FROM mmr_object_deletes") == []
-
-
-def wait_for_the_sweep(server: Server) -> None:
-    """Wait until nothing is left that no record names."""
-    poll(lambda: server.objects() == recorded(server), "the sweep", 60)
+    assert rows(engine, "SELECT * FROM mmr_quota_reservations") == []

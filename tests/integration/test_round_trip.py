@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 
 from tests.integration.images import SAMPLE, size_of
+from tests.integration.inside import recorded, sweep
 from tests.integration.server import SERVER_NAME, Server
 
 _ETAG = "ETag"
@@ -62,7 +63,10 @@ def test_the_same_bytes_are_stored_once_even_when_they_race(engine: Server) -> N
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         uris = list(pool.map(engine.upload, [body] * 16))
     assert all(engine.download(uri).body == body for uri in set(uris))
-    assert len(engine.objects()) == 1
+    engine.stop()
+    sweep(engine)
+    assert len(recorded(engine)) == 1
+    assert engine.objects() == recorded(engine)
 
 
 def test_a_body_of_unknown_length_is_taken(engine: Server) -> None:

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.integration.conftest import MakeServer
 from tests.integration.process import answers, poll
 from tests.integration.server import SERVER_NAME, Server
 
 
-@pytest.fixture
-def half_upload(server: Server) -> Iterator[tuple[http.client.HTTPConnection, bytes]]:
-    """An upload of which one half has arrived, and the whole body."""
-    body = os.urandom(400_000)
+def begin_upload(server: Server, body: bytes) -> http.client.HTTPConnection:
+    """Send three quarters of an upload; returns when they are in the datastore."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.putrequest("POST", "/_matrix/media/v3/upload", skip_host=True)
     connection.putheader("Host", SERVER_NAME)
     connection.putheader("Authorization", f"Bearer {server.token}")
     connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body[:200_000])
-    # The first bytes are in the datastore: the request is under way.
+    connection.endheaders(body[: len(body) * 3 // 4])
     poll(lambda: any(p.stat().st_size for p in server.objects()), "upload begun", 20)
-    yield connection, body
-    connection.close()
+    return connection
 
 
 def test_a_running_upload_finishes_when_the_server_is_stopped(
-    server: Server, half_upload: tuple[http.client.HTTPConnection, bytes]
+    server: Server,
 ) -> None:
     """R103: stopping lets running uploads finish."""
-    connection, body = half_upload
+    body = os.urandom(4_000_000)
+    connection = begin_upload(server, body)
     server.child.signal(signal.SIGTERM)
     poll(lambda: not answers(server.port, "/healthz"), "listener closed", 20)
-    connection.send(body[200_000:])
-    response = connection.getresponse()
-    assert response.status == 200
-    mxc = json.loads(response.read())["content_uri"]
+    connection.send(body[3_000_000:])
+    with contextlib.closing(connection):
+        response = connection.getresponse()
+        assert response.status == 200
+        mxc = json.loads(response.read())["content_uri"]
     # Twisted ends by the signal that stopped it: a clean stop for service managers.
     assert server.child.wait() in {0, -signal.SIGTERM}
     server.start()
@@ -57,13 +53,7 @@ def test_an_upload_that_does_not_finish_in_time_is_given_up_without_traces(
     """R103: … or removes their traces."""
     server = make_server({"repo": {"shutdownGraceSeconds": 1}})
     server.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.putrequest("POST", "/_matrix/media/v3/upload", skip_host=True)
-    connection.putheader("Host", SERVER_NAME)
-    connection.putheader("Authorization", f"Bearer {server.token}")
-    connection.putheader("Content-Length", "400000")
-    connection.endheaders(b"x" * 200_000)
-    poll(lambda: any(p.stat().st_size for p in server.objects()), "upload begun", 20)
+    connection = begin_upload(server, os.urandom(4_000_000))
     server.child.signal(signal.SIGTERM)
     assert server.child.wait() in {0, -signal.SIGTERM}
     connection.close()

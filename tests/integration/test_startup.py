@@ -34,7 +34,7 @@ def refusal(server: Server) -> str:
                     {"name": "one.test", "csApi": "http://127.0.0.1:9"},
                 ]
             },
-            ["mmr.yaml", "homeservers", "one.test"],
+            ["mmr.yaml", "homeservers[1].name", "a homeserver of this name"],
         ),
         (
             {"datastores": [{"type": "tape", "id": "x", "forKinds": ["all"]}]},
