@@ -85,6 +85,11 @@ class Database:
         except DatabaseUnavailable as error:
             await self.close()
             raise StartupError(f"The database can't be opened: {error}") from error
+        except self.engine.error as error:
+            await self.close()
+            raise StartupError(
+                f"The database's tables can't be brought up to date: {error}"
+            ) from error
         except BaseException:
             await self.close()
             raise

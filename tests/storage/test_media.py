@@ -8,6 +8,7 @@ from mmr.storage import Database, MediaExists, Transaction
 from mmr.storage.attributes import AttributeStore, Purpose
 from mmr.storage.datastore_totals import DatastoreTotal
 from mmr.storage.datastores import DatastoreStore
+from mmr.storage.last_access import LastAccessStore
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.objects import ObjectName, find_with_hash_txn
@@ -174,8 +175,6 @@ class MediaTests(StorageTestCase):
         self.assertEqual(await deletes.get_failing(10), [])
 
     async def test_the_last_access_is_the_newest_one(self) -> None:
-        from mmr.storage.last_access import LastAccessStore
-
         db = await self.open()
         store = LastAccessStore(db)
         await store.touch({})

@@ -180,6 +180,17 @@ class PostgresSchemaTests(SchemaTests, OnPostgres):
                 await self.open(DatabaseConfig(postgres=address))
             self.assertNotIn("secret", str(caught.exception))
 
+    async def test_a_user_without_rights_is_told(self) -> None:
+        assert self.settings.postgres is not None
+        connection = psycopg2.connect(self.settings.postgres)
+        name = self.settings.postgres.rpartition("/")[2].partition("?")[0]
+        connection.cursor().execute(f"CREATE ROLE guest_of_{name} LOGIN")
+        connection.commit()
+        connection.close()
+        url = self.settings.postgres.replace("mmr@", f"guest_of_{name}@")
+        with self.assertRaisesRegex(StartupError, "permission denied for schema"):
+            await self.open(DatabaseConfig(postgres=url))
+
     def test_tls_is_required_unless_the_address_says_otherwise(self) -> None:
         """As in MMR."""
         engine = PostgresEngine("postgres://mmr@localhost/mmr")

@@ -39,11 +39,13 @@ class Engine(Protocol):
         name: ``sqlite`` or ``postgres``.
         begin: The statement that opens a writing transaction.
         now_ms: An SQL expression: the database's clock, in ms since the epoch.
+        error: What the driver raises.
     """
 
     name: str
     begin: str
     now_ms: str
+    error: type[Exception]
 
     def connect(self) -> Connection:
         """Open a connection.

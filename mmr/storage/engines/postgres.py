@@ -44,6 +44,7 @@ class PostgresEngine:
     # statement, whatever the server's default is.
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     now_ms = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+    error: type[Exception] = psycopg2.Error
 
     def __init__(self, dsn: str) -> None:
         try:

@@ -25,6 +25,7 @@ class SqliteEngine:
     # writes can't fail half way.
     begin = "BEGIN IMMEDIATE"
     now_ms = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    error: type[Exception] = sqlite3.Error
 
     def __init__(self, path: Path) -> None:
         self.path = path
