@@ -161,7 +161,8 @@ class MediaChannel(Protocol):
             return True
         body, limit = framing.body, self.site.limits.discarded_body_bytes
         is_small = body.length is not None and body.length <= limit
-        return is_small and not body.has_failed and not self._owes_continue
+        is_refused = body.has_failed or request.status == 413
+        return is_small and not (is_refused or self._owes_continue)
 
     def request_done(self, keep_alive: bool) -> None:
         """The answer is written: go on with the next request, or close."""

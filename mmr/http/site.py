@@ -17,7 +17,7 @@ from mmr.http.addresses import ClientAddresses, address_group
 from mmr.http.channel import MediaChannel
 from mmr.http.dispatch import Admission, Dispatcher, RequestGuard
 from mmr.http.host import HostFinder
-from mmr.http.limits import HttpLimits, affordable_connections
+from mmr.http.limits import HttpLimits
 from mmr.http.request import MediaRequest
 from mmr.http.routing import Router
 from mmr.util.clock import Clock
@@ -82,7 +82,6 @@ class MediaSite(ServerFactory):
         observers: Iterable[Observer] = (),
     ) -> None:
         self.limits = limits or HttpLimits()
-        self._max_connections = affordable_connections(self.limits.connections)
         self.connections: set[MediaChannel] = set()
         self.is_draining = False
         self.now = clock.monotonic
@@ -130,7 +129,7 @@ class MediaSite(ServerFactory):
     @property
     def free_connections(self) -> int:
         """How many more connections may be accepted."""
-        return self._max_connections - len(self.connections)
+        return self.limits.connections - len(self.connections)
 
     def wait_for_room(self, port: PausedPort) -> None:
         """Remember a port that stopped accepting; it is resumed when there is room."""
