@@ -24,6 +24,7 @@ from mmr.types import Kind
 
 REQUIRED_KINDS = (Kind.LOCAL_MEDIA, Kind.REMOTE_MEDIA, Kind.THUMBNAILS)
 _ALL = "all"
+_MAX_SHOWN = 50
 _BOOLEANS = {
     "1",
     "t",
@@ -49,11 +50,13 @@ def _type(value: str) -> str:
 def _kinds(value: Any) -> frozenset[Kind]:
     if isinstance(value, frozenset):
         return value
-    names = {_ALL, *(kind.value for kind in Kind)}
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(name, str) and name in names for name in value
-    ):
-        raise expected(f"a list of {', '.join(sorted(names))}")
+    names = sorted([_ALL, *(kind.value for kind in Kind)])
+    if not isinstance(value, list | tuple):
+        raise expected(f"a list of {', '.join(names)}")
+    for name in value:
+        if name not in names:
+            shown = str(name)[:_MAX_SHOWN]
+            raise problem(f"found {shown!r}, expected only {', '.join(names)}")
     return frozenset(Kind) if _ALL in value else frozenset(map(Kind, value))
 
 

@@ -37,6 +37,10 @@ def refusal(server: Server) -> str:
             ["mmr.yaml", "homeservers[1].name", "a homeserver of this name"],
         ),
         (
+            {"datastores": [{"type": "file", "id": "x", "forKinds": ["films"]}]},
+            ["mmr.yaml", "datastores[0].forKinds", "films", "local_media"],
+        ),
+        (
             {"datastores": [{"type": "tape", "id": "x", "forKinds": ["all"]}]},
             ["mmr.yaml", "datastores", "tape"],
         ),
