@@ -1,31 +1,36 @@
 """A whole server in the test's process, spoken to over HTTP on loopback.
 
 Nothing is mocked but the homeserver, which is a stub on loopback (`tests.homeserver`):
-requests go through the real site, the real pools, SQLite and a folder.
+requests go through the real site, the real pools, a real database and a folder.
 """
 
 from __future__ import annotations
 
 import io
-import json
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import attrs
 import yaml
 from PIL import Image
 
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from mmr.config import load_config
+from mmr.datastores.file import FileDatastore
 from mmr.http.listen import listen_tcp
 from mmr.server import MediaRepoServer
+from mmr.storage.media import MediaRecord
 
 from tests.homeserver import StubHomeserver
+from tests.postgres import create_database
+from tests.wire import Answer, Wire
 
 HOST = "media.example"
 ALICE = "@alice:media.example"
@@ -39,19 +44,6 @@ TOKENS = {
     "guest-token": GUEST,
 }
 SHARED_SECRET = "a-shared-secret-of-some-length"
-
-
-@attrs.frozen
-class Answer:
-    """What a client got."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 def png(width: int = 64, height: int = 48, color: str = "red") -> bytes:
@@ -73,10 +65,12 @@ class ServerCase(TestCase):
 
     Attributes:
         config: Merged over the base configuration, section by section.
+        engine: ``sqlite`` or ``postgres``.
     """
 
     timeout = 60
-    config: dict[str, Any] = {}
+    config: ClassVar[dict[str, Any]] = {}
+    engine: ClassVar[str] = "sqlite"
 
     async def setUp(self) -> None:
         self.homeserver = StubHomeserver(reactor)
@@ -113,6 +107,8 @@ class ServerCase(TestCase):
                 }
             ],
         }
+        if self.engine == "postgres":
+            settings["database"] = {"postgres": create_database()}
         for section, values in self.config.items():
             if isinstance(values, dict) and isinstance(settings.get(section), dict):
                 settings[section] = {**settings[section], **values}
@@ -193,6 +189,96 @@ class ServerCase(TestCase):
         )
         assert origin == HOST
         return str(media_id)
+
+    async def create(self, token: str = "alice-token") -> str:
+        """Reserve an id for an upload, and give it."""
+        answer = await self.request("POST", "/_matrix/media/v1/create", token=token)
+        assert answer.status == 200, answer
+        return str(answer.json["content_uri"].rpartition("/")[2])
+
+    async def put(self, media_id: str, data: bytes, **kwargs: Any) -> Answer:
+        """Fill a reserved id."""
+        path = f"/_matrix/media/v3/upload/{HOST}/{media_id}"
+        return await self.request("PUT", path, body=data, **kwargs)
+
+    async def download(self, media_id: str, **kwargs: Any) -> Answer:
+        """The media, as a signed-in client gets it."""
+        path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
+        return await self.get(path, **kwargs)
+
+    async def thumbnail(
+        self, media_id: str, query: str = "width=96&height=96", **kwargs: Any
+    ) -> Answer:
+        """A thumbnail, as a signed-in client gets it."""
+        path = f"/_matrix/client/v1/media/thumbnail/{HOST}/{media_id}?{query}"
+        return await self.get(path, **kwargs)
+
+    async def wire(self) -> Wire:
+        """A connection that sends exactly what it is told to."""
+        wire = await Wire.connect(reactor, self._port.getHost().port)
+        self.addCleanup(wire.abort)
+        return wire
+
+    def head(
+        self,
+        method: str = "POST",
+        path: str = "/_matrix/media/v3/upload",
+        *lines: str,
+        token: str | None = "alice-token",
+    ) -> bytes:
+        """The head of a request, for `wire`."""
+        if token is not None:
+            lines = (f"Authorization: Bearer {token}", *lines)
+        return "\r\n".join(
+            [f"{method} {path} HTTP/1.1", f"Host: {HOST}", *lines, "", ""]
+        ).encode()
+
+    @property
+    def store(self) -> FileDatastore:
+        """The server's only datastore."""
+        store = self.server.datastores.get("folder")
+        assert isinstance(store, FileDatastore)
+        return store
+
+    async def record(self, media_id: str) -> MediaRecord:
+        """The record of a media, from the database."""
+        record = await self.server.media_store.get_media(HOST, media_id)
+        assert record is not None
+        return record
+
+    async def path_of(self, media_id: str) -> Path:
+        """The file of a media."""
+        return self.media_folder / (await self.record(media_id)).location
+
+    async def quarantine(self, media_id: str) -> None:
+        """Quarantine a media, as its admin endpoints do."""
+        record = await self.record(media_id)
+        changed = await self.server.db.interaction(
+            "quarantine",
+            self.server.media_store.set_quarantined_by_hash_txn,
+            record.sha256_hash,
+            True,
+        )
+        for mxc in changed:
+            self.server.media_records.invalidate(mxc)
+
+    async def eventually(
+        self, condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10
+    ) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            result = condition()
+            if result if isinstance(result, bool) else await result:
+                return
+            assert time.monotonic() < deadline, "it didn't happen"
+            await deferLater(reactor, 0.01)
+
+    async def is_empty(self) -> bool:
+        """Whether no upload has left anything: file, row, intent, reservation."""
+        tables = ("media", "mmr_object_intents", "mmr_quota_reservations")
+        counts = [await self.count(table) for table in tables]
+        return not self.files() and counts == [0, 0, 0]
 
     def files(self) -> list[Path]:
         """Every file in the media folder, temporary ones too."""

@@ -1,0 +1,1 @@
+"""Tests of mmr/rest/: the server over HTTP."""
