@@ -10,14 +10,14 @@ from typing import Any
 import attrs
 
 from twisted.internet import reactor, task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.trial.unittest import TestCase
 
 from mmr.http.access_log import AccessLog
 from mmr.http.addresses import ClientAddresses
 from mmr.http.limits import HttpLimits
-from mmr.http.listen import listen_tcp
+from mmr.http.listen import MediaPort, listen_tcp
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route, Router
@@ -192,7 +192,7 @@ class HttpTestCase(TestCase):
         )
         self.site = site
         self.port = listen_tcp(reactor, 0, site, "127.0.0.1")
-        self.addCleanup(self._stop)
+        self.addCleanup(self._stop, site, self.port)
         return site
 
     async def connect(self) -> RawClient:
@@ -227,12 +227,12 @@ class HttpTestCase(TestCase):
         """Let the reactor deliver what is on its way on loopback."""
         await task.deferLater(reactor, 0.05, lambda: None)
 
-    async def _stop(self) -> None:
-        await self.port.stopListening()
+    async def _stop(self, site: MediaSite, port: MediaPort) -> None:
+        await maybeDeferred(port.stopListening)
         for client in self.clients:
             if not client.is_closed:
                 client.abort()
-        for channel in list(self.site.connections):
+        for channel in list(site.connections):
             channel.abort()
-        while self.site.connections:
+        while site.connections:
             await task.deferLater(reactor, 0.01, lambda: None)
