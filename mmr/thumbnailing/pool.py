@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
 
 from mmr.errors import unavailable
 from mmr.thumbnailing.failures import FailureMemory
@@ -65,7 +65,8 @@ class _Task:
 
     group: _Group
     askers: dict[_Wanted, list[_Asker]] = attrs.field(factory=dict)
-    is_ready: bool = False
+    gathering: IDelayedCall | None = None
+    """Set while the task is not to be started yet."""
 
     @property
     def targets(self) -> tuple[TargetSize, ...]:
@@ -82,12 +83,19 @@ class _Task:
         if left:
             self.askers[wanted] = left
 
+    def drop(self) -> list[_Asker]:
+        """Never start this; returns who waits for it."""
+        if self.gathering is not None:
+            self.gathering.cancel()
+            self.gathering = None
+        return list(self.each_asker())
+
     def split(self, targets: int) -> _Task | None:
         """Move the targets past the first so many into a task of their own."""
         rest = self.targets[targets:]
         if not rest:
             return None
-        later = _Task(self.group, is_ready=True)
+        later = _Task(self.group)
         later.askers.update((target, self.askers.pop(target)) for target in rest)
         return later
 
@@ -117,7 +125,8 @@ class ThumbnailPool:
     ) -> None:
         self._max_waiting = max_waiting
         self._clock = clock
-        self._threads = WorkerPool("thumbnails", workers, 0, reactor)
+        # Only an idle slot gets a job; what may wait here is the end of the workers.
+        self._threads = WorkerPool("thumbnails", workers, workers, reactor)
         self._slots = [WorkerSlot(command, limits, temp_dir) for _ in range(workers)]
         self._idle = list(self._slots)
         self._queue: dict[_Group, _Task] = {}
@@ -144,6 +153,11 @@ class ThumbnailPool:
             self._is_started = True
             self._threads.start()
 
+    def _accept(self) -> None:
+        if self._is_stopped:
+            raise unavailable("The server is shutting down")
+        self.start()
+
     async def describe(self) -> list[str]:
         """Start a worker ahead of the first request; returns how it is confined (R35).
 
@@ -152,7 +166,7 @@ class ThumbnailPool:
         Raises:
             MatrixError: 503 when no worker can be started.
         """
-        self.start()
+        self._accept()
         if not self._idle:
             return []
         slot = self._idle.pop()
@@ -209,12 +223,10 @@ class ThumbnailPool:
     async def _ask(
         self, group: _Group, wanted: _Wanted, source: Path
     ) -> ImageInfo | Rendered:
-        if self._is_stopped:
-            raise unavailable("The server is shutting down")
+        self._accept()
         refusal = self._failures.recall(group)
         if refusal is not None:
             raise refusal_error(refusal)
-        self.start()
         task = self._task_for(group, wanted)
         answer: Deferred[ImageInfo | Rendered] = Deferred(
             lambda left: self._forget(group, wanted, left)
@@ -232,11 +244,13 @@ class ThumbnailPool:
             raise unavailable("The server is busy (thumbnails). Try again later.")
         if queued is None:
             queued = self._queue[group] = _Task(group)
-            self._clock.call_later(GATHER_SECONDS, self._is_gathered, queued)
+            queued.gathering = self._clock.call_later(
+                GATHER_SECONDS, self._is_gathered, queued
+            )
         return queued
 
     def _is_gathered(self, task: _Task) -> None:
-        task.is_ready = True
+        task.gathering = None
         self._start_tasks()
 
     def _forget(
@@ -247,13 +261,13 @@ class ThumbnailPool:
             if group in tasks:
                 tasks[group].remove(wanted, answer)
         if group in self._queue and not self._queue[group].askers:
-            del self._queue[group]
+            self._queue.pop(group).drop()
 
     def _start_tasks(self) -> None:
         for group, task in list(self._queue.items()):
             if not self._idle or self._is_stopped:
                 return
-            if not task.is_ready or group in self._running:
+            if task.gathering is not None or group in self._running:
                 continue
             del self._queue[group]
             rest = task.split(MAX_TARGETS)
@@ -291,19 +305,20 @@ class ThumbnailPool:
         results.update(zip(job.targets, outcome.rendered, strict=True))
         for wanted, askers in list(task.askers.items()):
             for asker in list(askers):
-                asker.answer.callback(results[wanted])
+                if not asker.answer.called:
+                    asker.answer.callback(results[wanted])
 
     def _fail(self, task: _Task, error: Exception) -> None:
         askers = list(task.each_asker())
         if not isinstance(error, Refused):
-            for asker in askers:
-                asker.answer.errback(error)
+            _fail_all(askers, error)
             return
         self._failures.remember(task.group, error.reason)
         # Other sizes of the same source would fail in the same way.
         queued = self._queue.pop(task.group, None)
-        for asker in [*askers, *(queued.each_asker() if queued else ())]:
-            asker.answer.errback(refusal_error(error.reason))
+        _fail_all(
+            askers + (queued.drop() if queued else []), refusal_error(error.reason)
+        )
 
     async def stop(self) -> None:
         """Refuse what waits, end what runs, and wait until the workers are gone."""
@@ -312,8 +327,7 @@ class ThumbnailPool:
         self._is_stopped = True
         queued, self._queue = self._queue, {}
         for task in queued.values():
-            for asker in list(task.each_asker()):
-                asker.answer.errback(unavailable("The server is shutting down"))
+            _fail_all(task.drop(), unavailable("The server is shutting down"))
         for slot in self._slots:
             slot.interrupt()
         await DeferredList(list(self._under_way))
@@ -321,3 +335,10 @@ class ThumbnailPool:
             for slot in self._slots:
                 await self._threads.run(slot.close)
             self._threads.stop()
+
+
+def _fail_all(askers: list[_Asker], error: Exception) -> None:
+    for asker in askers:
+        # Who is told first may cancel what others wait for.
+        if not asker.answer.called:
+            asker.answer.errback(error)

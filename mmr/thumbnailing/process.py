@@ -91,6 +91,11 @@ class WorkerProcess:
         return [str(part) for part in received[0]["confinement"]]
 
     @property
+    def pid(self) -> int:
+        """Its number, and that of its group."""
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """Whether it runs. One that ended between two jobs is nobody's fault."""
         return self._process.poll() is None
