@@ -71,7 +71,10 @@ class ClientAddresses:
         known = peer or ""
         if not peer_is_trusted:
             return known
-        entries = b",".join(forwarded_for or ([real_ip] if real_ip else [])).split(b",")
+        headers = forwarded_for or ([real_ip] if real_ip else [])
+        if not headers:
+            return known
+        entries = b",".join(headers).split(b",")
         for entry in entries[: -_MAX_HOPS - 1 : -1]:
             address = _parse(entry.strip(b" \t").decode("ascii", "replace"))
             if address is None:
@@ -93,6 +96,7 @@ def address_group(address: str) -> str:
     return address if parsed is None else str(parsed)
 
 
+@functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Address | None:
     """Read an address, with or without a port; IPv4 within IPv6 is IPv4."""
     if text.startswith("["):

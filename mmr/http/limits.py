@@ -22,7 +22,6 @@ class HttpLimits:
     head_bytes: int = 16 * 1024
     head_lines: int = 100
     target_bytes: int = 8 * 1024
-    query_parameters: int = 100
     discarded_body_bytes: int = 64 * 1024
     """How much unwanted body is read before the connection is closed (R62)."""
     head_seconds: float = 20.0
