@@ -198,6 +198,17 @@ def gif_of(colours: list[tuple[int, int, int]], size: tuple[int, int]) -> bytes:
     )
 
 
+def raw_gif(frames: int, size: tuple[int, int], frame: tuple[int, int]) -> bytes:
+    """A GIF of equal frames that claim a size and hold one pixel."""
+    one = encoded(Image.new("P", (1, 1)), "GIF")
+    at = one.index(b"\x2c")
+    palette = b"\x00\x00\x00\xff\xff\xff"
+    head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + palette
+    body = one[at:-1]
+    picture = body[:5] + struct.pack("<HH", *frame) + body[9:]
+    return head + picture * frames + b"\x3b"
+
+
 def samples() -> dict[str, bytes]:
     """One good file of every type that is thumbnailed, by content type."""
     picture = quadrants(160, 120)
