@@ -38,11 +38,13 @@ from mmr.http.routing import Router
 from mmr.http.site import MediaSite
 from mmr.media.commit import ObjectCommitter
 from mmr.media.content import Content
-from mmr.media.downloads import Downloads
+from mmr.media.downloads import DownloadRules, Downloads
+from mmr.media.failures import RemoteFailures
 from mmr.media.info import MediaInfo
 from mmr.media.last_access import LastAccess
 from mmr.media.placeholder import Placeholder
 from mmr.media.records import MediaRecords
+from mmr.media.remote import RemoteMedia, RemoteSource
 from mmr.media.source import SourceFiles
 from mmr.media.sweep import Sweep
 from mmr.media.thumbnails import Thumbnails
@@ -299,6 +301,12 @@ class MediaRepoServer:
             Path(tempfile.gettempdir()),
         )
 
+    @cached_property
+    def remote_source(self) -> RemoteSource:
+        from mmr.media.remote import NoRemoteSource
+
+        return NoRemoteSource()
+
     # The pipelines.
 
     @cached_property
@@ -355,9 +363,24 @@ class MediaRepoServer:
             records=self.media_records,
             pending=self.pending_store,
             waiters=self.waiters,
+            remote=self.remote_media,
             last_access=self.last_access,
             clock=self.clock,
-            ignored_hosts=self._ignored_hosts,
+            rules=DownloadRules(self._freeze, self._ignored_hosts, self._is_ours),
+        )
+
+    @cached_property
+    def remote_media(self) -> RemoteMedia:
+        return RemoteMedia(
+            source=self.remote_source,
+            media=self.media_store,
+            records=self.media_records,
+            datastores=self.datastores,
+            committer=self.committer,
+            failures=RemoteFailures(self.clock),
+            clock=self.clock,
+            max_fetches=lambda: self.config.downloads.num_workers,
+            freeze=self._freeze,
         )
 
     @cached_property
@@ -410,6 +433,9 @@ class MediaRepoServer:
 
     def _freeze(self) -> bool:
         return self.config.repo.freeze_unauthenticated_media
+
+    def _is_ours(self, server_name: str) -> bool:
+        return server_name.lower() in self.config.domains
 
     def _ignored_hosts(self) -> Collection[str]:
         return self.config.federation.ignored_hosts

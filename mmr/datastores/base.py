@@ -80,6 +80,17 @@ class ObjectWriter(Protocol):
         """Add bytes. Waiting for the result is the back-pressure."""
         ...
 
+    async def spill(self) -> None:
+        """Have everything taken in so far readable by `open_written`'s object."""
+        ...
+
+    async def open_written(self) -> StoredObject:
+        """Open what is written so far. It grows, and outlives the writer.
+
+        Its ``size`` means nothing yet.
+        """
+        ...
+
     async def seal(self) -> str:
         """End the content and give its SHA-256 in hex.
 

@@ -119,6 +119,10 @@ class FileDatastore:
 
     # What follows runs in a pool thread.
 
+    def open_unfinished(self, path: str) -> FileObject:
+        """For `FileWriter.open_written`: the size is not known yet."""
+        return FileObject(self, path, self.fs.open(path), 0)
+
     def _open(self, location: str) -> StoredObject:
         path = self.folders.path_to_read(location)
         try:

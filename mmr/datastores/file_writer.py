@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec
 
-from mmr.datastores.base import DatastoreError
+from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
 from mmr.datastores.filesystem import datastore_error, write_all
 from mmr.errors import MatrixError
 
@@ -72,6 +72,18 @@ class FileWriter:
             return
         self._pending += data
         if len(self._pending) >= SPILL_BYTES:
+            batch, self._pending = self._pending, bytearray()
+            await self._run("write", self._append, batch)
+
+    async def open_written(self) -> StoredObject:
+        """See `ObjectWriter.open_written`."""
+        await self.spill()
+        return await self._store.files.run(self._open_written)
+
+    async def spill(self) -> None:
+        """See `ObjectWriter.spill`."""
+        self._expect(_State.OPEN)
+        if self._pending or not self._had_job:
             batch, self._pending = self._pending, bytearray()
             await self._run("write", self._append, batch)
 
@@ -149,6 +161,12 @@ class FileWriter:
     def _append(self, data: bytes | bytearray) -> None:
         self._hash.update(data)
         self._write(data)
+
+    def _open_written(self) -> StoredObject:
+        with self._lock:
+            if self._path is None:
+                raise ObjectMissing("the unfinished object was discarded")
+            return self._store.open_unfinished(self._path)
 
     def _finish_file(self) -> None:
         self._append(self._pending)

@@ -30,6 +30,25 @@ class NewMedia:
     requires_auth: bool
     is_prescribed: bool
 
+    def record(
+        self, now_ms: int, sha256_hash: str, stored: StoredAt | None = None
+    ) -> MediaRecord:
+        """The record as it will be, once it is known where the bytes are."""
+        return MediaRecord(
+            origin=self.origin,
+            media_id=self.media_id,
+            upload_name=self.upload_name,
+            content_type=self.content_type,
+            user_id=self.user_id,
+            sha256_hash=sha256_hash,
+            size_bytes=stored.size_bytes if stored else 0,
+            location=stored.name.location if stored else "",
+            creation_ts=now_ms,
+            quarantined=False,
+            datastore_id=stored.name.datastore_id if stored else "",
+            requires_auth=self.requires_auth,
+        )
+
 
 class IdTaken(Exception):
     """A generated media id is in use. It takes 2^160 bad luck."""
@@ -56,7 +75,9 @@ class NewMediaRows:
         new = self._new
         if new.is_prescribed:
             return None
-        same = self._media.find_identical_txn(txn, self._record(sha256_hash))
+        same = self._media.find_identical_txn(
+            txn, new.record(self._now_ms, sha256_hash)
+        )
         if same is not None:
             self._reservation.release_txn(txn)
         elif not self._media_ids.hold_txn(txn, new.origin, new.media_id, self._now_ms):
@@ -70,7 +91,7 @@ class NewMediaRows:
             MediaExists: a prescribed id was filled meanwhile.
         """
         self._reservation.release_txn(txn)
-        record = self._record(stored.sha256_hash, stored)
+        record = self._new.record(self._now_ms, stored.sha256_hash, stored)
         if self._new.is_prescribed:
             if not self._pending.delete_txn(txn, record.origin, record.media_id):
                 raise MediaExists(f"{record.origin}/{record.media_id}")
@@ -80,19 +101,23 @@ class NewMediaRows:
                 return same
         return self._media.insert_media_txn(txn, record)
 
-    def _record(self, sha256_hash: str, stored: StoredAt | None = None) -> MediaRecord:
-        new = self._new
-        return MediaRecord(
-            origin=new.origin,
-            media_id=new.media_id,
-            upload_name=new.upload_name,
-            content_type=new.content_type,
-            user_id=new.user_id,
-            sha256_hash=sha256_hash,
-            size_bytes=stored.size_bytes if stored else 0,
-            location=stored.name.location if stored else "",
-            creation_ts=self._now_ms,
-            quarantined=False,
-            datastore_id=stored.name.datastore_id if stored else "",
-            requires_auth=new.requires_auth,
-        )
+
+class RemoteMediaRows:
+    """Writes the record of a remote file; another process's is as good (R101)."""
+
+    def __init__(self, media: NewMedia, store: MediaStore, now_ms: int) -> None:
+        self._new = media
+        self._store = store
+        self._now_ms = now_ms
+
+    def claim_txn(self, txn: Transaction, sha256_hash: str) -> MediaRecord | None:
+        """The record, if another process has fetched the file meanwhile."""
+        return self._store.get_media_txn(txn, self._new.origin, self._new.media_id)
+
+    def insert_txn(self, txn: Transaction, stored: StoredAt) -> MediaRecord:
+        """Write the record, or find the other process's."""
+        known = self.claim_txn(txn, stored.sha256_hash)
+        if known is not None:
+            return known
+        record = self._new.record(self._now_ms, stored.sha256_hash, stored)
+        return self._store.insert_media_txn(txn, record)

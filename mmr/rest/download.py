@@ -9,6 +9,7 @@ from mmr.http.routing import Route
 from mmr.media.content import Content
 from mmr.media.downloads import Downloads
 from mmr.media.placeholder import Placeholder
+from mmr.media.transfer import Transfer
 from mmr.rest.media_path import parse_media_query
 from mmr.rest.placeholder import placeholder_response
 from mmr.storage.media import MediaRecord
@@ -65,17 +66,25 @@ class DownloadServlet:
             False,
             "asAttachment flag does not appear to be a boolean",
         )
-        record = self._downloads.warm(query) or await self._downloads.find(query)
-        if record.quarantined:
+        found = self._downloads.warm(query) or await self._downloads.find(query)
+        if isinstance(found, Transfer):
+            return MediaResponse(
+                content_type=found.content_type,
+                name=filename or found.name,
+                size=found.size,
+                as_attachment=as_attachment,
+                source=found.reader(),
+            )
+        if found.quarantined:
             return await self._quarantined(request)
-        self._downloads.served(record)
+        self._downloads.served(found)
         return MediaResponse(
-            content_type=record.content_type,
-            name=filename or _stored_name(record),
-            size=record.size_bytes,
-            sha256=record.sha256_hash,
+            content_type=found.content_type,
+            name=filename or _stored_name(found),
+            size=found.size_bytes,
+            sha256=found.sha256_hash,
             as_attachment=as_attachment,
-            source=self._content.source(record),
+            source=self._content.source(found),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
         )
 

@@ -13,7 +13,7 @@ from mmr.media.info import MediaInfo
 from mmr.rest.media_path import parse_media_query
 from mmr.types import Access
 
-_WAIT_S = 30.0
+_WAIT_MS = 30_000
 
 
 class InfoServlet:
@@ -41,7 +41,9 @@ class InfoServlet:
     ) -> Response:
         """The information, as far as it can be had."""
         query = parse_media_query(request, server, media_id)
-        record = await self._downloads.find(attrs.evolve(query, wait_s=_WAIT_S))
+        record = await self._downloads.find_record(
+            attrs.evolve(query, wait_ms=_WAIT_MS)
+        )
         if record.quarantined:
             raise not_found()
         return JsonResponse(await self._info.describe(request.domain, record))

@@ -32,7 +32,7 @@ def parse_media_query(request: MediaRequest, server: str, media_id: str) -> Medi
         MatrixError: 400 or 404.
     """
     query = request.query
-    query.boolean(
+    allow_remote = query.boolean(
         "allow_remote", True, "allow_remote flag does not appear to be a boolean"
     )
     query.boolean(
@@ -44,8 +44,10 @@ def parse_media_query(request: MediaRequest, server: str, media_id: str) -> Medi
         "timeout_ms does not appear to be an integer",
     )
     return MediaQuery(
+        domain=request.domain,
         mxc=parse_mxc(server, media_id),
         requester=request.requester,
+        allow_remote=allow_remote,
         # 0 means: answer at once (D24).
-        wait_s=min(max(wait_ms, 0), _MAX_WAIT_MS) / 1000,
+        wait_ms=min(max(wait_ms, 0), _MAX_WAIT_MS),
     )

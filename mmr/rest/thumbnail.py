@@ -62,7 +62,9 @@ class ThumbnailServlet:
         """The thumbnail, made now if it is the first time."""
         wanted = parse_thumbnail_query(request)
         query = parse_media_query(request, server, media_id)
-        record = self._downloads.warm(query) or await self._downloads.find(query)
+        record = self._downloads.warm(query)
+        if record is None:
+            record = await self._downloads.find_record(query)
         key = self._thumbnails.key(request.domain, record, wanted)
         if record.quarantined:
             if not request.domain.quarantine.replace_thumbnails:
