@@ -32,9 +32,11 @@ def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
     Raises:
         Refused: when the source gets no thumbnail. Decoders raise everything else.
     """
-    data = source.read(job.options.max_source_bytes + 1)
-    if len(data) > job.options.max_source_bytes:
+    # The limit may be "none": a read of that length would reserve as much memory.
+    if source.seek(0, os.SEEK_END) > job.options.max_source_bytes:
         raise Refused(Refusal.TOO_LARGE)
+    source.seek(0)
+    data = source.read()
     sniffed = check_type(
         data[:SNIFF_BYTES], job.declared_type, job.options.allowed_types
     )

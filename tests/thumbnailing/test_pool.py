@@ -195,6 +195,12 @@ class RenderTests(PoolTestCase):
 
         self.assertEqual(await self.failed_with(work), 413)
 
+    async def test_an_operator_may_switch_the_limits_off(self) -> None:
+        options = RenderOptions(max_source_bytes=1 << 40, max_pixels=1 << 40)
+        work = self.pool.render(self.good(), "image/png", BOX, options, key="k")
+
+        self.assertEqual((await work).width, 100)
+
     async def test_a_label_of_another_family_is_refused(self) -> None:
         """R28."""
         work = self.pool.render(self.good(), "video/mp4", BOX, key="k")
