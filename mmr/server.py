@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -36,6 +35,7 @@ from mmr.http.limits import HttpLimits, affordable_connections
 from mmr.http.request import MediaRequest
 from mmr.http.routing import Router
 from mmr.http.site import MediaSite
+from mmr.logging import write_lines
 from mmr.media.commit import ObjectCommitter
 from mmr.media.content import Content
 from mmr.media.downloads import DownloadRules, Downloads
@@ -61,6 +61,7 @@ from mmr.metrics import (
 )
 from mmr.rest.config import ConfigServlet
 from mmr.rest.download import DownloadServlet
+from mmr.rest.federation import FederationServlet
 from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
 from mmr.rest.server_info import ServerInfoServlet
@@ -444,12 +445,15 @@ class MediaRepoServer:
 
     @cached_property
     def router(self) -> Router:
+        download = DownloadServlet(self.downloads, self.content, self.placeholder)
+        thumbnail = ThumbnailServlet(
+            self.downloads, self.thumbnails, self.content, self.placeholder
+        )
         servlets = (
             UploadServlet(self.uploads),
-            DownloadServlet(self.downloads, self.content, self.placeholder),
-            ThumbnailServlet(
-                self.downloads, self.thumbnails, self.content, self.placeholder
-            ),
+            download,
+            thumbnail,
+            FederationServlet(download, thumbnail),
             ConfigServlet(self.quota_store),
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
@@ -468,7 +472,7 @@ class MediaRepoServer:
             guard=self.authenticator,
             clock=self.clock,
             access_log=AccessLog(
-                sys.stdout.write, str(repo.port), self.clock, repo.json_logs
+                write_lines, str(repo.port), self.clock, repo.json_logs
             ),
             addresses=ClientAddresses(
                 repo.trusted_proxies, repo.trust_any_forwarded_address

@@ -184,6 +184,11 @@ class MediaResponse(Response):
             )
             await self._send_body(request, 206, lines, part)
 
+    async def open(self) -> Content:
+        """The bytes, or what gives them; the caller closes it (`close_content`)."""
+        source = self.source
+        return await source() if callable(source) else source
+
     @property
     def _is_seekable(self) -> bool:
         return not isinstance(self.source, AsyncIterator)
@@ -220,8 +225,7 @@ class MediaResponse(Response):
             await self._discard()
             request.start(status, lines, self.size)
             return
-        source = self.source
-        content = await source() if callable(source) else source
+        content = await self.open()
         if isinstance(content, bytes):
             body = self._cut(content, part)
             if len(body) <= _MAX_SINGLE_WRITE:
@@ -238,7 +242,7 @@ class MediaResponse(Response):
                 else:
                     await send_object(request, content, part.start, part.count)
         finally:
-            await _close(content)
+            await close_content(content)
 
     def _cut(self, content: bytes, part: ByteRange) -> bytes:
         """The part of bytes at hand; all of them where the size wasn't known."""
@@ -250,11 +254,14 @@ class MediaResponse(Response):
 
     async def _discard(self) -> None:
         """Close a source that was opened in vain."""
-        if not isinstance(self.source, bytes) and not callable(self.source):
-            await _close(self.source)
+        if not callable(self.source):
+            await close_content(self.source)
 
 
-async def _close(content: ReadableObject | AsyncIterator[bytes]) -> None:
+async def close_content(content: Content) -> None:
+    """Let go of what `MediaResponse.open` gave."""
+    if isinstance(content, bytes):
+        return
     if isinstance(content, AsyncIterator):
         closing = getattr(content, "aclose", None)
         if closing is not None:

@@ -6,7 +6,7 @@ from mmr.logging.context import (
     current_request,
     enter_request,
 )
-from mmr.logging.setup import LogSettings, setup_logging
+from mmr.logging.setup import LogSettings, setup_logging, write_lines
 
 __all__ = [
     "LogSettings",
@@ -15,4 +15,5 @@ __all__ = [
     "current_request",
     "enter_request",
     "setup_logging",
+    "write_lines",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import nullcontext
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,8 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": TRACE,
 }
+# The rotation looks at the clock alone.
+_NOTHING = logging.makeLogRecord({})
 # At DEBUG they write every byte and header they see, signatures included.
 _TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3", "PIL")
 
@@ -72,6 +75,18 @@ def setup_logging(settings: LogSettings) -> None:
     logging.getLogger().setLevel(level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
+
+
+def write_lines(text: str) -> None:
+    """Write finished lines, such as the access log's, to where log lines go."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.level <= logging.INFO:
+            with handler.lock or nullcontext():
+                if isinstance(handler, TimedRotatingFileHandler):
+                    if handler.shouldRollover(_NOTHING):
+                        handler.doRollover()
+                handler.stream.write(text)
+                handler.flush()
 
 
 def _file_handler(directory: Path) -> logging.Handler:

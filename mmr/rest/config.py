@@ -6,6 +6,7 @@ from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
 from mmr.limits.quotas import limits_for
+from mmr.rest.media_path import MSC1902_PREFIXES
 from mmr.storage.quotas import QuotaStore
 from mmr.types import Access
 
@@ -21,16 +22,17 @@ class ConfigServlet:
         config = [
             Route(
                 methods=("GET",),
-                path=path,
+                path=f"{prefix}/config",
                 action="config",
                 access=Access.USER,
                 handler=self.on_config,
             )
-            for path in (
-                "/_matrix/media/r0/config",
-                "/_matrix/media/v1/config",
-                "/_matrix/media/v3/config",
-                "/_matrix/client/v1/media/config",
+            for prefix in (
+                "/_matrix/media/r0",
+                "/_matrix/media/v1",
+                "/_matrix/media/v3",
+                "/_matrix/client/v1/media",
+                *MSC1902_PREFIXES,
             )
         ]
         usage = Route(

@@ -7,6 +7,12 @@ from mmr.http.request import MediaRequest
 from mmr.media.downloads import MediaQuery
 from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
 
+MSC1902_PREFIXES = (
+    "/_matrix/client/r0/media",
+    "/_matrix/client/unstable/org.matrix.msc1902/media",
+)
+"""Where MSC1902 puts the client's side; downloads need no token there, as before it."""
+
 _DEFAULT_WAIT_MS = 20_000
 _MAX_WAIT_MS = 60_000
 

@@ -10,7 +10,7 @@ from mmr.media.content import Content
 from mmr.media.downloads import Downloads
 from mmr.media.placeholder import Placeholder
 from mmr.media.thumbnails import ThumbnailQuery, Thumbnails
-from mmr.rest.media_path import parse_media_query
+from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
 from mmr.types import Access, Method
 
@@ -53,6 +53,7 @@ class ThumbnailServlet:
                 ("/_matrix/media/v1", Access.OPTIONAL),
                 ("/_matrix/media/v3", Access.OPTIONAL),
                 ("/_matrix/client/v1/media", Access.USER_OR_GUEST),
+                *((prefix, Access.OPTIONAL) for prefix in MSC1902_PREFIXES),
             )
         ]
 

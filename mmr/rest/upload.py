@@ -8,7 +8,7 @@ from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
 from mmr.media.uploads import UploadMeta, Uploads, check_length
-from mmr.rest.media_path import parse_mxc
+from mmr.rest.media_path import MSC1902_PREFIXES, parse_mxc
 from mmr.types import Access
 
 _OCTET_STREAM = "application/octet-stream"
@@ -27,13 +27,18 @@ class UploadServlet:
         at_once = [
             Route(
                 methods=("POST",),
-                path=f"/_matrix/media/{version}/upload",
+                path=f"{prefix}/upload",
                 action="upload",
                 access=Access.USER,
                 handler=self.on_upload,
                 reads_body=True,
             )
-            for version in ("r0", "v1", "v3")
+            for prefix in (
+                "/_matrix/media/r0",
+                "/_matrix/media/v1",
+                "/_matrix/media/v3",
+                *MSC1902_PREFIXES,
+            )
         ]
         create = Route(
             methods=("POST",),

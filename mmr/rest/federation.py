@@ -1,0 +1,88 @@
+"""Our media for other servers (mmr-http-api.md §5.9, MSC1902)."""
+
+from __future__ import annotations
+
+from mmr.errors import not_found
+from mmr.http.multipart import MultipartResponse
+from mmr.http.request import MediaRequest
+from mmr.http.responses import MediaResponse, Response
+from mmr.http.routing import Route
+from mmr.rest.download import DownloadServlet
+from mmr.rest.thumbnail import ThumbnailServlet
+from mmr.types import Access
+
+_CURRENT = "/_matrix/federation/v1/media"
+_MSC1902 = (
+    "/_matrix/federation/v1/remote_media",
+    "/_matrix/federation/unstable/org.matrix.msc1902/remote_media",
+)
+
+
+class FederationServlet:
+    """Serves what the homeserver that was asked is the origin of, and nothing else.
+
+    Also on MSC1902's paths, which name an origin: what another server has, that server
+    gives (R21, R58).
+    """
+
+    def __init__(self, download: DownloadServlet, thumbnail: ThumbnailServlet) -> None:
+        self._download = download
+        self._thumbnail = thumbnail
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        routes = []
+        for action, in_parts, raw in (
+            ("download", self.on_download, self.on_raw_download),
+            ("thumbnail", self.on_thumbnail, self.on_raw_thumbnail),
+        ):
+            paths = [(f"{_CURRENT}/{action}/:media_id", in_parts)]
+            paths += [(f"{each}/{action}/:origin/:media_id", raw) for each in _MSC1902]
+            routes += [
+                Route(
+                    methods=("GET",),
+                    path=path,
+                    action=action,
+                    access=Access.FEDERATION,
+                    handler=handler,
+                )
+                for path, handler in paths
+            ]
+        return routes
+
+    async def on_download(self, request: MediaRequest, media_id: str) -> Response:
+        """The media, in the envelope."""
+        return _in_parts(
+            await self._download.on_get(request, request.domain.name, media_id)
+        )
+
+    async def on_thumbnail(self, request: MediaRequest, media_id: str) -> Response:
+        """A thumbnail, in the envelope."""
+        return _in_parts(
+            await self._thumbnail.on_get(request, request.domain.name, media_id)
+        )
+
+    async def on_raw_download(
+        self, request: MediaRequest, origin: str, media_id: str
+    ) -> Response:
+        """The media as it is."""
+        _check_origin(request, origin)
+        return await self._download.on_get(request, origin, media_id)
+
+    async def on_raw_thumbnail(
+        self, request: MediaRequest, origin: str, media_id: str
+    ) -> Response:
+        """A thumbnail as it is."""
+        _check_origin(request, origin)
+        return await self._thumbnail.on_get(request, origin, media_id)
+
+
+def _in_parts(response: Response) -> Response:
+    return (
+        MultipartResponse(response) if isinstance(response, MediaResponse) else response
+    )
+
+
+def _check_origin(request: MediaRequest, origin: str) -> None:
+    if origin != request.domain.name:
+        raise not_found()
