@@ -6,7 +6,7 @@ from mmr.errors import not_found
 from mmr.http.multipart import MultipartResponse
 from mmr.http.request import MediaRequest
 from mmr.http.responses import MediaResponse, Response
-from mmr.http.routing import Route
+from mmr.http.routing import Handler, Route
 from mmr.rest.download import DownloadServlet
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.types import Access
@@ -31,23 +31,17 @@ class FederationServlet:
 
     def routes(self) -> list[Route]:
         """The routes."""
-        routes = []
-        for action, in_parts, raw in (
-            ("download", self.on_download, self.on_raw_download),
-            ("thumbnail", self.on_thumbnail, self.on_raw_thumbnail),
-        ):
-            paths = [(f"{_CURRENT}/{action}/:media_id", in_parts)]
-            paths += [(f"{each}/{action}/:origin/:media_id", raw) for each in _MSC1902]
-            routes += [
-                Route(
-                    methods=("GET",),
-                    path=path,
-                    action=action,
-                    access=Access.FEDERATION,
-                    handler=handler,
-                )
-                for path, handler in paths
-            ]
+        routes = [
+            _route("download", f"{_CURRENT}/download/:media_id", self.on_download),
+            _route("thumbnail", f"{_CURRENT}/thumbnail/:media_id", self.on_thumbnail),
+        ]
+        for prefix in _MSC1902:
+            for action, handler in (
+                ("download", self.on_raw_download),
+                ("thumbnail", self.on_raw_thumbnail),
+            ):
+                path = f"{prefix}/{action}/:origin/:media_id"
+                routes.append(_route(action, path, handler))
         return routes
 
     async def on_download(self, request: MediaRequest, media_id: str) -> Response:
@@ -75,6 +69,16 @@ class FederationServlet:
         """A thumbnail as it is."""
         _check_origin(request, origin)
         return await self._thumbnail.on_get(request, origin, media_id)
+
+
+def _route(action: str, path: str, handler: Handler) -> Route:
+    return Route(
+        methods=("GET",),
+        path=path,
+        action=action,
+        access=Access.FEDERATION,
+        handler=handler,
+    )
 
 
 def _in_parts(response: Response) -> Response:
