@@ -139,7 +139,7 @@ STORES = [
     ("[{type: file, opts: {path: ''}}]", "datastores[0].opts.path: found the text ''"),
     ("[{type: file, opts: {path: [1]}}]", "datastores[0].opts: found a section, exp"),
     ("[{type: file, id: '', opts: {path: a}}]", "datastores[0].id: is empty"),
-    ("[{type: file, forKinds: [cats], opts: {path: a}}]", "forKinds: found a list, ex"),
+    ("[{type: file, forKinds: [cats], opts: {path: a}}]", "forKinds: found 'cats', ex"),
     ("[{type: s3, opts: {endpoint: 'http://a', bucketName: b}}]", "without http://"),
     ("[{type: s3, opts: {endpoint: a, bucketName: b, ssl: x}}]", "opts.ssl: found"),
     (

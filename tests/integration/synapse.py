@@ -38,7 +38,7 @@ def ensure_venv() -> Path:
     """
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     stamp = VENV / ".installed"
-    with (ROOT / ".venv-synapse.lock").open("w") as lock:
+    with REQUIREMENTS.open() as lock:
         # Several test processes may come here at once.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (stamp.exists() and stamp.read_text() == wanted):

@@ -9,8 +9,6 @@ import random
 import threading
 import time
 
-import pytest
-
 from tests.integration.inside import recorded, rows, sweep
 from tests.integration.server import Server
 
@@ -57,7 +55,6 @@ class Uploaders:
             self.acknowledged[mxc] = hashlib.sha256(body).hexdigest()
 
 
-@pytest.mark.xdist_group("crash")
 def test_killed_at_any_point(engine: Server) -> None:
     """R94, R95."""
     chance = random.Random(20261121)

@@ -18,14 +18,10 @@ from tests.integration.server import Server
 from tests.integration.synapse import PYTHON, Synapse
 from tests.postgres import create_database
 
-# One worker starts the homeserver, once.
-pytestmark = [
-    pytest.mark.xdist_group("synapse"),
-    pytest.mark.skipif(
-        os.environ.get("MMR_TEST_WITHOUT_SYNAPSE") == "1",
-        reason="MMR_TEST_WITHOUT_SYNAPSE=1",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MMR_TEST_WITHOUT_SYNAPSE") == "1",
+    reason="MMR_TEST_WITHOUT_SYNAPSE=1",
+)
 
 NAME = "synapse.test"
 PASSWORD = "a password"

@@ -5,12 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.xdist_group("lint")
 def test_the_linters_are_content() -> None:
     done = subprocess.run(
         [str(ROOT / "scripts-dev" / "lint")],

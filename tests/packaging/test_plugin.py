@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mmr.tap
-
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
+
+import mmr.tap
 
 ROOT = Path(__file__).resolve().parents[2]
 

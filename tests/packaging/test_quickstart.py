@@ -11,8 +11,6 @@ import pytest
 
 from tests.packaging.checkout import copy_checkout
 
-pytestmark = pytest.mark.xdist_group("quickstart")
-
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""

@@ -13,8 +13,6 @@ import pytest
 
 from tests.packaging.checkout import ROOT, copy_checkout
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 def run(*arguments: str | Path) -> str:
     """Run a program to its end; its output is in the error when it fails."""
