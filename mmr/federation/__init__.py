@@ -1,0 +1,1 @@
+"""Asking other servers: finding them, signed requests, back-off, their media."""
