@@ -102,7 +102,7 @@ class QuotaReservation:
             self._store.release_txn(txn, self._id)
 
     async def release(self) -> None:
-        """Give the reservation up because the upload failed."""
+        """Give the reservation up: the upload failed, or took no new space."""
         if self._reserved >= 0:
             self._reserved = -1
             await self._store.release(self._id)

@@ -55,11 +55,18 @@ class Rows(Protocol[RowT_co]):
     """What a commit writes besides the object. Runs inside the lock of the hash."""
 
     def claim_txn(self, txn: Transaction, sha256_hash: str) -> RowT_co | None:
-        """Before anything is published: an answer that needs no new row, or None."""
+        """Before anything is published: a row that answers as it is, or None."""
         ...
 
-    def insert_txn(self, txn: Transaction, stored: StoredAt) -> RowT_co:
-        """Write the row, or find the one that somebody else wrote meanwhile."""
+    def insert_txn(
+        self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
+    ) -> RowT_co:
+        """Write the row, or find the one that somebody else wrote meanwhile.
+
+        Args:
+            missing: An object with this content that is gone. A row that names it
+                doesn't answer as it is.
+        """
         ...
 
 
@@ -127,10 +134,10 @@ class ObjectCommitter:
         row, known = await self._db.interaction(
             "claim_object", self._claim_txn, attempt, rows
         )
-        if row is not None:
-            return row
         if known is not None:
             if await self._is_present(known, attempt.stored.size_bytes):
+                if row is not None:
+                    return row
                 shared = attrs.evolve(attempt.stored, name=known)
                 return await self._db.interaction(
                     "share_object", self._share_txn, shared, rows
@@ -146,7 +153,7 @@ class ObjectCommitter:
         self._lock_txn(txn, sha256_hash)
         row = rows.claim_txn(txn, sha256_hash)
         if row is not None:
-            return row, None
+            return row, row.object_name
         known = objects.find_with_hash_txn(txn, sha256_hash)
         if known is None:
             self._intents.add_txn(txn, attempt.intent)
@@ -207,11 +214,12 @@ class ObjectCommitter:
         if not self._intents.remove_txn(txn, stored.name):
             # This process was asleep for so long that the sweep gave its object up.
             raise unavailable("The upload took too long. Try again.")
+        # Where one object is missing, another that we didn't look at may be as well.
         other = objects.find_with_hash_txn(txn, stored.sha256_hash)
-        if other is not None and other != missing:
+        if missing is None and other is not None:
             row = rows.insert_txn(txn, attrs.evolve(stored, name=other))
         else:
-            row = rows.insert_txn(txn, stored)
+            row = rows.insert_txn(txn, stored, missing)
         if row.object_name != stored.name:
             objects.queue_delete_txn(txn, stored.name)
         return row

@@ -9,6 +9,7 @@ from mmr.media.commit import StoredAt
 from mmr.storage.errors import MediaExists
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.objects import ObjectName
 from mmr.storage.pending import PendingStore
 from mmr.storage.transaction import Transaction
 
@@ -78,13 +79,15 @@ class NewMediaRows:
         same = self._media.find_identical_txn(
             txn, new.record(self._now_ms, sha256_hash)
         )
-        if same is not None:
-            self._reservation.release_txn(txn)
-        elif not self._media_ids.hold_txn(txn, new.origin, new.media_id, self._now_ms):
+        if same is None and not self._media_ids.hold_txn(
+            txn, new.origin, new.media_id, self._now_ms
+        ):
             raise IdTaken(new.media_id)
         return same
 
-    def insert_txn(self, txn: Transaction, stored: StoredAt) -> MediaRecord:
+    def insert_txn(
+        self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
+    ) -> MediaRecord:
         """Write the record, or answer with the one that a parallel upload wrote.
 
         Raises:
@@ -98,7 +101,7 @@ class NewMediaRows:
         else:
             same = self._media.find_identical_txn(txn, record)
             if same is not None:
-                return same
+                return _found(self._media, txn, same, stored, missing)
         return self._media.insert_media_txn(txn, record)
 
 
@@ -114,10 +117,25 @@ class RemoteMediaRows:
         """The record, if another process has fetched the file meanwhile."""
         return self._store.get_media_txn(txn, self._new.origin, self._new.media_id)
 
-    def insert_txn(self, txn: Transaction, stored: StoredAt) -> MediaRecord:
+    def insert_txn(
+        self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
+    ) -> MediaRecord:
         """Write the record, or find the other process's."""
         known = self.claim_txn(txn, stored.sha256_hash)
         if known is not None:
-            return known
+            return _found(self._store, txn, known, stored, missing)
         record = self._new.record(self._now_ms, stored.sha256_hash, stored)
         return self._store.insert_media_txn(txn, record)
+
+
+def _found(
+    store: MediaStore,
+    txn: Transaction,
+    record: MediaRecord,
+    stored: StoredAt,
+    missing: ObjectName | None,
+) -> MediaRecord:
+    """A record that was there already; it gets the new bytes if its own are gone."""
+    if record.object_name != missing or record.sha256_hash != stored.sha256_hash:
+        return record
+    return store.move_media_txn(txn, record, stored.name)

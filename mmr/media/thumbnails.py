@@ -18,6 +18,7 @@ from mmr.metrics import count_thumbnail
 from mmr.storage.database import Database
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
+from mmr.storage.objects import ObjectName
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
 from mmr.storage.transaction import Transaction
 from mmr.thumbnailing.model import ImageInfo, Rendered, RenderOptions
@@ -220,7 +221,9 @@ class NewThumbnailRows:
         """Nothing answers before the render is stored."""
         return None
 
-    def insert_txn(self, txn: Transaction, stored: StoredAt) -> ThumbnailRecord:
+    def insert_txn(
+        self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
+    ) -> ThumbnailRecord:
         """Write the record; another process's is as good (D70)."""
         self._check_original_txn(txn)
         return self._store.insert_thumbnail_txn(

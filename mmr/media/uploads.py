@@ -267,16 +267,18 @@ class Uploads:
             now_ms=self._clock.time_ms(),
         )
         mxc = Mxc(media.origin, media.media_id)
+        datastore = self._datastores.get(datastore_id)
+        is_booked = False
         try:
-            record = await self._committer.commit(
-                writer, self._datastores.get(datastore_id), rows
-            )
-        except CommitOutcomeUnknown:
-            record = await self._look_up_outcome(mxc)
-        except BaseException:
-            await reservation.release()
-            raise
-        self._records.invalidate(mxc)
+            try:
+                record = await self._committer.commit(writer, datastore, rows)
+            except CommitOutcomeUnknown:
+                record = await self._look_up_outcome(mxc)
+            is_booked = record.media_id == media.media_id
+        finally:
+            if not is_booked:
+                await reservation.release()
+        self._records.invalidate(Mxc(record.origin, record.media_id))
         self._waiters.notify(mxc)
         return record
 

@@ -167,6 +167,27 @@ class MediaStore:
         if txn.rowcount == 0:
             raise MediaExists(f"{record.origin}/{record.media_id}")
 
+    def move_media_txn(
+        self, txn: Transaction, record: MediaRecord, name: ObjectName
+    ) -> MediaRecord:
+        """Let a record point at another object with the same content.
+
+        The caller holds the lock of the hash. The old object, which is gone or
+        damaged, isn't deleted: its disk may only be away for a while.
+        """
+        if not objects.is_in_use_txn(txn, name):
+            objects.count_object_txn(txn, name, record.size_bytes)
+        txn.execute(
+            "UPDATE media SET datastore_id = ?, location = ?"
+            " WHERE media_id = ? AND origin = ?",
+            (name.datastore_id, name.location, record.media_id, record.origin),
+        )
+        if not objects.is_in_use_txn(txn, record.object_name):
+            objects.uncount_object_txn(txn, record.object_name, record.size_bytes)
+        return attrs.evolve(
+            record, datastore_id=name.datastore_id, location=name.location
+        )
+
     def delete_media_txn(self, txn: Transaction, origin: str, media_id: str) -> bool:
         """Delete a record, and queue its object when nothing else refers to it.
 

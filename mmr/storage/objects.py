@@ -60,6 +60,11 @@ def count_object_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> Non
     datastore_totals.bump_txn(txn, name.datastore_id, size_bytes, 1)
 
 
+def uncount_object_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> None:
+    """Take an object, to which nothing refers any more, off its datastore's total."""
+    datastore_totals.bump_txn(txn, name.datastore_id, -size_bytes, -1)
+
+
 def release_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> bool:
     """Queue the object for deletion, if nothing refers to it any more.
 
@@ -71,7 +76,7 @@ def release_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> bool:
     """
     if is_in_use_txn(txn, name):
         return False
-    datastore_totals.bump_txn(txn, name.datastore_id, -size_bytes, -1)
+    uncount_object_txn(txn, name, size_bytes)
     queue_delete_txn(txn, name)
     return True
 
