@@ -59,7 +59,7 @@ class UploadServlet:
 
     async def on_upload(self, request: MediaRequest) -> Response:
         """Store the body under a new id."""
-        check_length(request.domain.uploads, request.body.length)
+        _limit_body(request)
         meta = _meta(request)
         mxc = await self._uploads.upload(request.domain, meta, request.body)
         return JsonResponse({"content_uri": str(mxc)})
@@ -74,10 +74,18 @@ class UploadServlet:
     ) -> Response:
         """Store the body under a reserved id."""
         mxc = parse_mxc(server, media_id)
-        check_length(request.domain.uploads, request.body.length)
+        _limit_body(request)
         await self._uploads.check_pending(request.domain, mxc, _user(request))
         await self._uploads.fill(request.domain, mxc, _meta(request), request.body)
         return JsonResponse({})
+
+
+def _limit_body(request: MediaRequest) -> None:
+    uploads = request.domain.uploads
+    check_length(uploads, request.body.length)
+    if uploads.max_bytes:
+        # A body that doesn't say its length ends at the byte that passes (R65).
+        request.body.limit(uploads.max_bytes)
 
 
 def _user(request: MediaRequest) -> str:
