@@ -66,7 +66,9 @@ class UploadCases(ServerCase):
             body = b"--x\r\nname=value&a=b " + sent.encode()
             media_id = await self.upload(body, sent)
             answer = await self.download(media_id)
-            self.assertEqual((answer.body, answer.headers["content-type"]), (body, sent))
+            self.assertEqual(
+                (answer.body, answer.headers["content-type"]), (body, sent)
+            )
 
     async def test_a_type_that_nobody_knows_is_kept(self) -> None:
         """Spec §3.4."""
