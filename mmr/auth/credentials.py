@@ -31,6 +31,16 @@ class AuthHead(Protocol):
     """The part of a request's head that is needed here."""
 
     @property
+    def method(self) -> bytes:
+        """Such as ``GET``."""
+        ...
+
+    @property
+    def target(self) -> bytes:
+        """Path and query as they came."""
+        ...
+
+    @property
     def headers(self) -> Mapping[bytes, Sequence[bytes]]:
         """All values of each header, by lower-cased name."""
         ...

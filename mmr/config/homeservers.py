@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from mmr.config._base import Mark, Section, setting
 from mmr.config._values import (
     Exemption,
     FilePath,
+    Flag,
     Int,
     Named,
     ServerName,
@@ -20,6 +22,8 @@ from mmr.config._values import (
 )
 
 ADMIN_API_KINDS = ("synapse", "dendrite", "matrix")
+
+_PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]\Z")
 
 
 def _base_url(value: str) -> str:
@@ -40,8 +44,17 @@ def _admin_api_kind(value: str) -> str:
     return value or "matrix"
 
 
+def _public_key(value: str) -> str:
+    """Standard base64 of 32 bytes; the padding is dropped."""
+    value = value.rstrip("=")
+    if _PUBLIC_KEY.match(value) is None:
+        raise expected("a public key: 43 characters of base64")
+    return value
+
+
 BaseUrl = Annotated[Text, AfterValidator(_base_url), Named("http(s) URL")]
 AdminApiKind = Annotated[Text, AfterValidator(_admin_api_kind), Named("API kind")]
+PublicKey = Annotated[Text, AfterValidator(_public_key), Named("public key (base64)")]
 LowerServerName = Annotated[ServerName, AfterValidator(str.lower), Named("server name")]
 
 
@@ -83,7 +96,7 @@ class HomeserverConfig(Section):
 
 
 class FederationConfig(Section):
-    """How other servers are asked for their media."""
+    """How others are asked for their media, and proven when they ask for ours."""
 
     backoff_at: Annotated[Int, workers(20)] = setting(
         20,
@@ -110,4 +123,22 @@ class FederationConfig(Section):
         "/etc/mmr/our-ca.pem",
         Mark.RELATIVE,
         Mark.RESTART,
+    )
+    notaries: tuple[LowerServerName, ...] = setting(
+        ("matrix.org",),
+        "Servers that are asked, in this order, for the signing keys of servers that"
+        " don't answer themselves. Empty: only the servers themselves are asked.",
+        ["matrix.org", "notary.example"],
+    )
+    refused_keys: tuple[PublicKey, ...] = setting(
+        (),
+        "Public keys of other servers that prove nothing, because their private halves"
+        " are known or can be guessed.",
+        ["XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI"],
+    )
+    require_destination: Flag = setting(
+        False,
+        "Refuse requests whose signature doesn't say which server it is for. Only"
+        " servers older than 2022 leave it out.",
+        True,
     )

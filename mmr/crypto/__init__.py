@@ -1,0 +1,1 @@
+"""Signing keys, their files, signatures of servers, and whose keys are whose."""
