@@ -7,7 +7,10 @@ import attrs
 from mmr.storage.database import Database
 from mmr.storage.transaction import Transaction
 
-_COLUMNS = "destination, failure_ts, retry_last_ts, retry_interval"
+_SELECT = (
+    "SELECT destination, failure_ts, retry_last_ts, retry_interval"
+    " FROM mmr_destinations"
+)
 
 
 @attrs.frozen
@@ -42,7 +45,7 @@ class DestinationStore:
         """The back-off of a server; None when all is well."""
         row = await self._db.fetch_one(
             "get_destination",
-            f"SELECT {_COLUMNS} FROM mmr_destinations WHERE destination = ?",
+            f"{_SELECT} WHERE destination = ?",
             (destination,),
         )
         return Destination(*row) if row else None
@@ -56,8 +59,7 @@ class DestinationStore:
         """
         rows = await self._db.fetch_all(
             "list_destinations",
-            f"SELECT {_COLUMNS} FROM mmr_destinations"
-            " WHERE destination > ? ORDER BY destination LIMIT ?",
+            f"{_SELECT} WHERE destination > ? ORDER BY destination LIMIT ?",
             (after, limit),
         )
         return [Destination(*row) for row in rows]
@@ -91,7 +93,9 @@ class DestinationStore:
 
 def _save_txn(txn: Transaction, destination: Destination) -> None:
     txn.execute(
-        f"INSERT INTO mmr_destinations ({_COLUMNS}) VALUES (?, ?, ?, ?)"
+        "INSERT INTO mmr_destinations"
+        " (destination, failure_ts, retry_last_ts, retry_interval)"
+        " VALUES (?, ?, ?, ?)"
         " ON CONFLICT (destination) DO UPDATE SET"
         " retry_last_ts = excluded.retry_last_ts,"
         " retry_interval = excluded.retry_interval"

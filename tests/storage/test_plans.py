@@ -9,6 +9,7 @@ from typing import Any
 from mmr.storage import Database, Transaction
 from mmr.storage.attributes import AttributeStore, Purpose
 from mmr.storage.datastores import DatastoreStore
+from mmr.storage.destinations import Destination, DestinationStore
 from mmr.storage.engines.base import Params
 from mmr.storage.intents import Intent, IntentStore
 from mmr.storage.last_access import LastAccessStore
@@ -58,6 +59,12 @@ async def use_every_store(db: Database) -> None:
     await deletes.mark_failed(_NAME, "error")
     await deletes.mark_deleted(_NAME)
     await DatastoreStore(db).get_ids_in_use()
+    destinations = DestinationStore(db)
+    await destinations.save(Destination("example.org", 0, 0, 0))
+    await destinations.get("example.org")
+    await destinations.list_failing(10)
+    await destinations.clear("example.org")
+    await destinations.delete_old(0)
 
 
 async def _use_limits(db: Database) -> None:
