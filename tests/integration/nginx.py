@@ -37,6 +37,13 @@ http {{
 """
 
 
+def manual_block() -> str:
+    """The locations that the manual tells an operator to add."""
+    block = re.search(r"```nginx\n(.*?)```", _MANUAL.read_text(), re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
 class Nginx:
     """One nginx on loopback.
 
@@ -51,9 +58,7 @@ class Nginx:
         self, folder: Path, server_name: str, mmr_port: int, homeserver: str
     ) -> None:
         self.port = free_port()
-        block = re.search(r"```nginx\n(.*?)```", _MANUAL.read_text(), re.DOTALL)
-        assert block is not None
-        manual = block[1].replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
+        manual = manual_block().replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
         folder.mkdir()
         config = folder / "nginx.conf"
         config.write_text(
