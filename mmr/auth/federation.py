@@ -19,7 +19,7 @@ from mmr.metrics import REGISTRY
 
 logger = logging.getLogger(__name__)
 
-WITHOUT_DESTINATION = Counter(
+_WITHOUT_DESTINATION = Counter(
     "media_federation_without_destination_total",
     "Verified requests of servers that don't say for whom their signature is",
     registry=REGISTRY,
@@ -64,7 +64,7 @@ class XMatrixVerifier:
             logger.info("Refused a federation request: %s", e)
             raise _bad_auth() from e
         if entries[0].destination is None:
-            WITHOUT_DESTINATION.inc()
+            _WITHOUT_DESTINATION.inc()
         # Other lists of servers, such as the ignored ones, are in lower case.
         return entries[0].origin.lower()
 

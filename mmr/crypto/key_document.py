@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from mmr.crypto.signing import (
 
 # Servers have one, or a few while they change it. Each costs a signature check.
 _MAX_KEYS = 32
+# Wider than the specification, as servers are; but fit for the log.
+_KEY_ID = re.compile(rf"{ALGORITHM}:[!-~]{{1,128}}\Z")
 
 
 class BadKeyDocument(ValueError):
@@ -75,7 +78,7 @@ def _usable_keys(listed: object) -> Iterator[VerifyKey]:
         raise BadKeyDocument(f"it has more than {_MAX_KEYS} keys")
     for key_id, entry in listed.items():
         text = entry.get("key") if isinstance(entry, dict) else None
-        if not key_id.startswith(f"{ALGORITHM}:") or not isinstance(text, str):
+        if not isinstance(text, str) or _KEY_ID.match(key_id) is None:
             continue
         try:
             public = decode_base64(text)
