@@ -72,18 +72,12 @@ class NewMediaRows:
         self._now_ms = now_ms
 
     def claim_txn(self, txn: Transaction, sha256_hash: str) -> MediaRecord | None:
-        """The uploader's own earlier copy, if any; else hold the id."""
-        new = self._new
-        if new.is_prescribed:
+        """The uploader's own earlier copy, if any."""
+        if self._new.is_prescribed:
             return None
-        same = self._media.find_identical_txn(
-            txn, new.record(self._now_ms, sha256_hash)
+        return self._media.find_identical_txn(
+            txn, self._new.record(self._now_ms, sha256_hash)
         )
-        if same is None and not self._media_ids.hold_txn(
-            txn, new.origin, new.media_id, self._now_ms
-        ):
-            raise IdTaken(new.media_id)
-        return same
 
     def insert_txn(
         self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
@@ -102,6 +96,10 @@ class NewMediaRows:
             same = self._media.find_identical_txn(txn, record)
             if same is not None:
                 return _found(self._media, txn, same, stored, missing)
+            if not self._media_ids.hold_txn(
+                txn, record.origin, record.media_id, self._now_ms
+            ):
+                raise IdTaken(record.media_id)
         return self._media.insert_media_txn(txn, record)
 
 
