@@ -58,11 +58,6 @@ def children(state: str | None = None) -> list[int]:
     return found
 
 
-def zombies() -> list[int]:
-    """Children that ended and were not reaped."""
-    return children("Z")
-
-
 class PoolTestCase(TestCase):
     """A pool with a hostile worker, and files to feed it."""
 
@@ -72,7 +67,13 @@ class PoolTestCase(TestCase):
         self.folder = Path(self.mktemp())
         self.temp = self.folder / "temp"
         self.temp.mkdir(parents=True)
+        # Such as the PostgreSQL of other tests of this process.
+        self.strangers = set(children())
         self.pool = self.make_pool()
+
+    def workers(self, state: str | None = None) -> list[int]:
+        """The pool's processes; only those in a state, if one is named."""
+        return [child for child in children(state) if child not in self.strangers]
 
     def make_pool(
         self,
@@ -222,7 +223,7 @@ class RenderTests(PoolTestCase):
 
         self.assertEqual([len(names) for names in folders], [1, 0, 1, 0])
         self.assertNotEqual(folders[0], folders[2])
-        self.assertEqual(zombies(), [])
+        self.assertEqual(self.workers("Z"), [])
 
 
 class FailureTests(PoolTestCase):
@@ -259,7 +260,7 @@ class FailureTests(PoolTestCase):
         self.assertEqual((await honest).width, 100)
         self.assertIs(await self.refused(hostile), Refusal.CRASHED)
         self.assertEqual((await self.render(self.good(), key="again")).width, 100)
-        self.assertEqual(zombies(), [])
+        self.assertEqual(self.workers("Z"), [])
 
     async def test_a_worker_that_segfaults(self) -> None:
         await self.assert_costs_one_request("segfault", WorkerLimits())
@@ -302,7 +303,7 @@ class FailureTests(PoolTestCase):
     async def test_a_worker_that_was_killed_while_idle_is_replaced(self) -> None:
         self.pool = self.make_pool(workers=1)
         await self.render(self.good(), key="one")
-        for child in children():
+        for child in self.workers():
             os.kill(child, signal.SIGKILL)
 
         result = await self.render(self.good(), key="two")
@@ -373,7 +374,7 @@ class QueueTests(PoolTestCase):
             self.assertEqual(failure.value.status, 503)
         self.assertEqual(await self.failed_with(self.render(self.good())), 503)
         self.assertEqual(list(self.temp.iterdir()), [])
-        self.assertEqual(zombies(), [])
+        self.assertEqual(self.workers("Z"), [])
 
 
 class SourceTests(PoolTestCase):
