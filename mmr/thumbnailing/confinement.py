@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Sequence
 
 from mmr.thumbnailing import landlock, seccomp
 from mmr.thumbnailing.model import WorkerLimits
@@ -25,10 +26,17 @@ _SIGKILL = 9
 _NICENESS = 10
 
 
-def confine(limits: WorkerLimits) -> list[str]:
+def confine(
+    limits: WorkerLimits, programs: Sequence[str] = (), readable: Sequence[str] = ()
+) -> list[str]:
     """Confine this process for good; returns what is active, in words for the log.
 
     The working directory stays readable and writable; so do files that are open.
+
+    Args:
+        limits: What it may use.
+        programs: Paths of what it may execute.
+        readable: Folders that these need beside the system's libraries.
     """
     active = [*_limit_resources(limits), *_yield_to_others()]
     if sys.platform != "linux":
@@ -39,7 +47,10 @@ def confine(limits: WorkerLimits) -> list[str]:
         ("no new privileges", _no_new_privileges),
         ("no network (namespace)", _leave_network),
         ("no capabilities", _drop_capabilities),
-        ("no files (Landlock)", landlock.restrict),
+        (
+            "no files (Landlock)",
+            lambda libc: landlock.restrict(libc, programs, readable),
+        ),
         ("no sockets, no escape from its group (seccomp)", seccomp.restrict),
     )
     # The order matters: namespaces before capabilities go, and the filter last,
@@ -75,6 +86,12 @@ def _yield_to_others() -> list[str]:
     except OSError:
         return [f"nice {_NICENESS}"]
     return [f"nice {_NICENESS}", "first to go when memory runs out"]
+
+
+def die_with_parent() -> None:
+    """Between fork and exec: a program must not outlive the worker that runs it."""
+    if sys.platform == "linux":
+        _die_with_parent(ctypes.CDLL(None))
 
 
 def _die_with_parent(libc: ctypes.CDLL) -> bool:

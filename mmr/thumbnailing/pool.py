@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
 
 from mmr.errors import unavailable
+from mmr.thumbnailing.desk import Desk
 from mmr.thumbnailing.failures import FailureMemory
 from mmr.thumbnailing.model import (
     ImageInfo,
@@ -26,7 +27,7 @@ from mmr.thumbnailing.model import (
     WorkerLimits,
     refusal_error,
 )
-from mmr.thumbnailing.process import WORKER_COMMAND, Outcome, WorkerSlot
+from mmr.thumbnailing.process import WORKER_COMMAND, Outcome
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sizes import TargetSize
 from mmr.util.clock import Clock
@@ -127,7 +128,7 @@ class ThumbnailPool:
         self._clock = clock
         # Only an idle slot gets a job; what may wait here is the end of the workers.
         self._threads = WorkerPool("thumbnails", workers, workers, reactor)
-        self._slots = [WorkerSlot(command, limits, temp_dir) for _ in range(workers)]
+        self._slots = [Desk(command, limits, temp_dir) for _ in range(workers)]
         self._idle = list(self._slots)
         self._queue: dict[_Group, _Task] = {}
         self._running: dict[_Group, _Task] = {}
@@ -282,7 +283,7 @@ class ThumbnailPool:
         self._under_way.discard(done)
         return result
 
-    async def _run(self, task: _Task, slot: WorkerSlot) -> None:
+    async def _run(self, task: _Task, slot: Desk) -> None:
         group = task.group
         job = Job(group.declared_type, task.targets, group.options)
         source = next(task.each_asker()).source

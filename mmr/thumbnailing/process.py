@@ -29,6 +29,7 @@ from mmr.thumbnailing.model import (
     Rendered,
     WorkerLimits,
 )
+from mmr.thumbnailing.programs import Family, find_programs
 from mmr.thumbnailing.protocol import Channel, Job, ProtocolError, Reply
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,10 @@ class WorkerProcess:
     """One running worker.
 
     Args:
-        command: The program; the limits are appended as its last argument.
+        command: The program; the limits are appended as an argument.
         limits: What it may use.
         temp_dir: Its empty working directory is made there.
+        family: Whose programs it may execute.
 
     Raises:
         OSError: when it can't be started.
@@ -60,7 +62,11 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], limits: WorkerLimits, temp_dir: Path
+        self,
+        command: Sequence[str],
+        limits: WorkerLimits,
+        temp_dir: Path,
+        family: Family | None = None,
     ) -> None:
         self._folder = tempfile.mkdtemp(prefix="thumbnailer-", dir=temp_dir)
         self._errors = tempfile.TemporaryFile(dir=temp_dir)
@@ -69,7 +75,7 @@ class WorkerProcess:
         self.jobs = 0
         with theirs:
             self._process = subprocess.Popen(
-                [*command, json.dumps(attrs.asdict(limits))],
+                [*command, json.dumps(attrs.asdict(limits)), *_programs(family)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -129,6 +135,13 @@ def _environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": code}
 
 
+def _programs(family: Family | None) -> list[str]:
+    if family is None:
+        return []
+    programs = dict(find_programs(family))
+    return [json.dumps({"programs": programs, "readable": family.readable})]
+
+
 class WorkerSlot:
     """A place for one worker process, which is replaced when it dies or gets old.
 
@@ -138,14 +151,20 @@ class WorkerSlot:
         command: As for `WorkerProcess`.
         limits: The same.
         temp_dir: The same; results pass through unnamed files there.
+        family: The same.
     """
 
     def __init__(
-        self, command: Sequence[str], limits: WorkerLimits, temp_dir: Path
+        self,
+        command: Sequence[str],
+        limits: WorkerLimits,
+        temp_dir: Path,
+        family: Family | None = None,
     ) -> None:
         self._command = command
         self._limits = limits
         self._temp_dir = temp_dir
+        self._family = family
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._is_stopped = False
@@ -222,7 +241,9 @@ class WorkerSlot:
 
     def _start(self) -> None:
         try:
-            worker = WorkerProcess(self._command, self._limits, self._temp_dir)
+            worker = WorkerProcess(
+                self._command, self._limits, self._temp_dir, self._family
+            )
         except (ProtocolError, OSError) as error:
             logger.error("A thumbnail worker can't be started: %s", error)
             raise unavailable("Thumbnails are not available at the moment") from error

@@ -1,4 +1,4 @@
-"""The worker process: ``python -m mmr.thumbnailing.worker LIMITS``.
+"""The worker process: ``python -m mmr.thumbnailing.worker LIMITS [PROGRAMS]``.
 
 It lives long, confines itself before it sees the first byte of a stranger's file, and
 answers jobs over the socket that is its standard input until that is closed.
@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from mmr.thumbnailing import programs
 from mmr.thumbnailing.confinement import confine
 from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
 from mmr.thumbnailing.protocol import Channel, Job, Part, Reply
@@ -93,7 +94,11 @@ def main(handler: Handler = handle) -> None:
     limits = WorkerLimits(**json.loads(sys.argv[1]))
     channel = Channel(socket.socket(fileno=os.dup(0)))
     Image.preinit()
-    channel.send({"confinement": confine(limits)})
+    given = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {"programs": {}}
+    programs.allow(given["programs"])
+    may_run = tuple(given["programs"].values())
+    confinement = confine(limits, may_run, given.get("readable", ()))
+    channel.send({"confinement": confinement})
     serve(channel, limits, handler)
 
 
