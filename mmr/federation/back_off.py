@@ -73,12 +73,8 @@ class BackOff:
             return
         left_ms = backing_off.retry_ts - self._clock.time_ms()
         if left_ms > 0:
-            detail = (
-                f"{destination} failed too often; next try in {left_ms / 1000:.0f} s"
-            )
-            raise RemoteFailed(
-                Cause.UNREACHABLE, "back-off", f"failed too often; {wait}"
-            )
+            detail = f"failed too often; next try in {left_ms / 1000:.0f} s"
+            raise RemoteFailed(Cause.UNREACHABLE, "back-off", detail)
 
     async def _get(self, destination: str) -> Destination | None:
         known = self._known.get(destination)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mmr.federation.client import FederationClient, FederationRequest
-from mmr.federation.discovery import Discovery
+from mmr.federation.discovery import Discovery, Route
 from mmr.federation.errors import Cause, RemoteFailed
 from mmr.federation.switches import Switches
 from mmr.http.guard import Purpose
@@ -40,11 +40,9 @@ class FederationTest:
             RemoteFailed: it is no server name.
         """
         found = await self._discovery.explain(server_name)
-        best = found.routes[0]
-        host = f"[{best.connect_host}]" if ":" in best.connect_host else None
         answer: dict[str, Any] = {
-            "base_url": f"{self._switches.scheme}://{host or best.connect_host}:{best.port}",
-            "hostname": best.host_header,
+            "base_url": self._base_url(found.routes[0]),
+            "hostname": found.routes[0].host_header,
             "versions_response": None,
             "steps": [{"step": s.step, "result": s.result} for s in found.steps],
         }
@@ -53,6 +51,11 @@ class FederationTest:
         except RemoteFailed as failure:
             answer |= {"failed_step": failure.step, "error": str(failure)}
         return answer
+
+    def _base_url(self, route: Route) -> str:
+        host = route.connect_host
+        host = f"[{host}]" if ":" in host else host
+        return f"{self._switches.scheme}://{host}:{route.port}"
 
     async def _version(self, server_name: str) -> dict[str, Any]:
         request = FederationRequest(
