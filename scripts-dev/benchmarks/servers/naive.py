@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
 
@@ -74,7 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until the process is ended."""
     _Handler.folder = Path(sys.argv[2])
-    HTTPServer(("127.0.0.1", int(sys.argv[1])), _Handler).serve_forever()
+    address = ("127.0.0.1", int(sys.argv[1]))
+    ThreadingHTTPServer(address, _Handler).serve_forever()
 
 
 if __name__ == "__main__":
