@@ -15,6 +15,27 @@ _ALIASES = {
     "image/x-bmp": "image/bmp",
     "image/x-ms-bmp": "image/bmp",
     "image/heif": "image/heic",
+    "application/ogg": "audio/ogg",
+    "audio/aacp": "audio/aac",
+    "audio/m4a": "audio/mp4",
+    "audio/mp3": "audio/mpeg",
+    "audio/opus": "audio/ogg",
+    "audio/vnd.wave": "audio/wav",
+    "audio/vorbis": "audio/ogg",
+    "audio/wave": "audio/wav",
+    "audio/x-aac": "audio/aac",
+    "audio/x-flac": "audio/flac",
+    "audio/x-m4a": "audio/mp4",
+    "audio/x-wav": "audio/wav",
+    "video/x-m4v": "video/mp4",
+}
+
+# Containers that hold sound as well as pictures: here the label says which is meant.
+_TWINS = {
+    ("video/mp4", "audio"): "audio/mp4",
+    ("video/webm", "audio"): "audio/webm",
+    ("audio/mp4", "video"): "video/mp4",
+    ("audio/ogg", "video"): "video/ogg",
 }
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -49,6 +70,8 @@ _BRANDS = {
     b"hevx": "image/heic",
     b"mif1": "image/heic",
     b"msf1": "image/heic",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
     b"qt  ": "video/quicktime",
 }
 
@@ -95,10 +118,13 @@ def check_type(
         Refused: when the bytes are of no allowed type, or not of the declared family.
     """
     sniffed = sniff(head)
+    declared_family = plain_type(declared_type).partition("/")[0]
+    if sniffed is not None:
+        twin = _TWINS.get((sniffed.content_type, declared_family))
+        sniffed = Sniffed(twin) if twin else sniffed
     allowed = {plain_type(content_type) for content_type in allowed_types}
     if sniffed is None or sniffed.content_type not in allowed:
         raise Refused(Refusal.UNSUPPORTED)
-    declared_family = plain_type(declared_type).partition("/")[0]
     if sniffed.family != declared_family:
         raise Refused(Refusal.MISLABELLED)
     return sniffed
@@ -131,6 +157,9 @@ def _by_looks(head: bytes) -> str | None:
         # MPEG audio frame: a layer, a bit rate and a sample rate that exist.
         if head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
             return "audio/mpeg"
+        # ADTS: no layer, and one of the 13 sample rates.
+        if head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 0x0F < 13:
+            return "audio/aac"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<svg") or (
         text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text
