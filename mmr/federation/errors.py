@@ -12,7 +12,8 @@ from mmr.http.guard import Step as FetchStep
 _NOT_YET = {"M_NOT_YET_UPLOADED", "FI.MAU.MSC2246_NOT_YET_UPLOADED"}
 # Of endpoints that a server, or the proxy before it, doesn't know (D40).
 _UNKNOWN_STATUSES = {400, 401, 403, 404, 405}
-_FETCH_CAUSES_BROKEN = {
+_NOWHERE = {FetchStep.URL.value, FetchStep.DNS.value}
+_BROKEN_AT = {
     FetchStep.HEADERS,
     FetchStep.STATUS,
     FetchStep.REDIRECT,
@@ -73,7 +74,7 @@ class RemoteFailed(MatrixError):
     @property
     def is_unknown_server(self) -> bool:
         """The name leads nowhere, and rarely does soon after."""
-        return self.step == FetchStep.DNS.value and not self.timed_out
+        return self.step in _NOWHERE and not self.timed_out
 
     @property
     def is_servers_fault(self) -> bool:
@@ -143,7 +144,7 @@ def from_fetch(failure: FetchFailed, step: str | None = None) -> RemoteFailed:
     cause = Cause.UNREACHABLE
     if failure.step is FetchStep.TOO_LARGE:
         cause = Cause.TOO_LARGE
-    elif failure.step in _FETCH_CAUSES_BROKEN and not failure.timed_out:
+    elif failure.step in _BROKEN_AT and not failure.timed_out:
         cause = Cause.BROKEN
     detail = failure.reason if step is None else str(failure)
     return RemoteFailed(

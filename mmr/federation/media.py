@@ -131,7 +131,9 @@ class RemoteMediaClient:
                 raise RemoteFailed(Cause.NOT_FOUND, "server name", "our own")
             return await self._open(domain, mxc, wait_ms)
         except RemoteFailed as failure:
-            level = logging.WARNING if failure.is_servers_fault else logging.INFO
+            # Back-off has said so once already, when it began.
+            is_news = failure.is_servers_fault and failure.step != "back-off"
+            level = logging.WARNING if is_news else logging.INFO
             logger.log(level, "Asking for %s failed: %s", mxc, failure)
             raise
         except ConfigError as error:
@@ -146,9 +148,9 @@ class RemoteMediaClient:
                 return await self._ask(known, domain, mxc, wait_ms)
             except RemoteAnswered as failure:
                 # After an upgrade the old route only has old media.
-                if failure.cause not in {Cause.NOT_FOUND, Cause.REFUSED}:
-                    if not failure.is_unknown_endpoint:
-                        raise
+                is_outdated = failure.cause in {Cause.NOT_FOUND, Cause.REFUSED}
+                if not is_outdated and not failure.is_unknown_endpoint:
+                    raise
                 self._known.drop(mxc.origin)
         return await self._try_all(endpoints, domain, mxc, wait_ms)
 

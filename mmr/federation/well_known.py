@@ -89,7 +89,11 @@ class WellKnowns:
         return len(self._cache)
 
     async def get(self, host: str) -> WellKnown:
-        """The delegation of a host name (without port). Never fails."""
+        """The delegation of a host name (without port); any failure is none.
+
+        Raises:
+            MatrixError: 503: too many requests run and wait (R20).
+        """
         host = host.lower()
         known = self._cache.get(host)
         if known is not None:
