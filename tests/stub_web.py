@@ -91,6 +91,7 @@ class StubConnection(Protocol):
     def __init__(self, server: StubServer) -> None:
         self._server = server
         self._buffer = b""
+        self.is_open = True
         self.lost: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
@@ -109,6 +110,7 @@ class StubConnection(Protocol):
                 Deferred.fromCoroutine(answer)  # type: ignore[arg-type]
 
     def connectionLost(self, reason: Failure | None = None) -> None:
+        self.is_open = False
         self._server.connections.remove(self)
         self.lost.callback(None)
 
@@ -191,8 +193,9 @@ class StubServer:
             port, self._port = self._port, None
             await port.stopListening()
         for connection in list(self.connections):
-            connection.reset()
-            await connection.lost
+            if connection.is_open:
+                connection.reset()
+                await connection.lost
 
     @property
     def port(self) -> int:

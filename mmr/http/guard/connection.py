@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
@@ -70,7 +70,7 @@ class GuardedConnection(Protocol):
         identity: TlsIdentity | None,
     ) -> None:
         self.place = place
-        self.ready: Deferred[None] = Deferred(lambda _: self.abort())
+        self.ready: Deferred[None] = Deferred(self._stop_dialling)
         self.has_answered = False
         self.idle: Callable[[GuardedConnection], None] = _nothing
         self.gone: Callable[[GuardedConnection], None] = _nothing
@@ -127,6 +127,11 @@ class GuardedConnection(Protocol):
         self._is_dead = True
         if not self.ready.called:
             self.ready.errback(FetchFailed(Step.CONNECT, _describe(reason)))
+
+    def _stop_dialling(self, ready: Deferred[None]) -> None:
+        # First, or the end of the attempt would be taken for a failure of the peer.
+        ready.errback(CancelledError())
+        self.abort()
 
     def _is_ready(self) -> None:
         self._is_up = True

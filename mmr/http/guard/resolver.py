@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -70,7 +71,7 @@ class SystemResolver:
     def __init__(self, reactor: Any, clock: Clock) -> None:
         self._clock = clock
         self.pool = WorkerPool("dns", _THREADS, _MAX_WAITING, reactor)
-        self._names = NamesClient(resolv="/etc/resolv.conf", reactor=reactor)
+        self._reactor = reactor
         self._flights: SingleFlight[str, list[str]] = SingleFlight()
 
     def start(self) -> None:
@@ -110,7 +111,11 @@ class SystemResolver:
         return _srv_targets(name, answers)
 
     async def _lookup_service(self, name: str) -> list[dns.RRHeader]:
-        query: Deferred[Any] = self._names.lookupService(name, timeout=_SRV_TRIES)
+        # Made for each look-up (they are rare, discovery caches them): a lasting one
+        # would read the file from the reactor's thread every minute.
+        servers = await self.pool.run(_name_servers)
+        names = NamesClient(servers=servers, reactor=self._reactor)
+        query: Deferred[Any] = names.lookupService(name, timeout=_SRV_TRIES)
         answers, _, _ = await query
         return list(answers)
 
@@ -119,6 +124,17 @@ def _getaddrinfo(host: str) -> list[str]:
     # Bytes, or Python's own IDNA codec would have a say in what the host is.
     found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _name_servers(path: Path = Path("/etc/resolv.conf")) -> list[tuple[str, int]]:
+    """The system's name servers; its own machine if none are named (resolv.conf(5))."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    words = [line.split() for line in lines]
+    found = [(w[1], 53) for w in words if len(w) > 1 and w[0] == "nameserver"]
+    return found or [("127.0.0.1", 53)]
 
 
 def _srv_targets(name: str, answers: list[dns.RRHeader]) -> list[SrvTarget]:
