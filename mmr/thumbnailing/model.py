@@ -12,10 +12,30 @@ MAX_SIDE = 65_500
 """Pixels; what JPEG can hold, and more than anybody's camera has (R30)."""
 MAX_FRAMES = 500
 """Frames of an animation that are looked at (R31)."""
+FRAME_BUDGET = 4
+"""All frames together may have so many times ``maxPixels`` pixels (R31)."""
+MAX_ANIMATION_MS = 600_000
+"""A longer animation becomes a still picture: nobody watches it as a thumbnail."""
+MAX_KEY_SAMPLES = 768
+"""Of one audio file, in its information (mmr-http-api §8.7)."""
 MAX_METADATA_BYTES = 1 << 20
 """Of one EXIF, ICC or text block; a larger one is skipped (R32)."""
 
-STILL_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+STILL_TYPES = frozenset(
+    {
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/webp",
+        "image/bmp",
+        "image/tiff",
+        "image/heic",
+        "image/avif",
+    }
+)
+"""Picture formats that are safe enough to be on; JPEG XL is not one (R38)."""
+WEB_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+"""What a thumbnail may be (matrix-media-spec §5.1)."""
 
 
 class Refusal(enum.Enum):
@@ -99,18 +119,43 @@ class WorkerLimits:
 
 
 @attrs.frozen
+class Sound:
+    """What an audio player draws (MSC2380).
+
+    Attributes:
+        samples: In each channel.
+        channels: As in the source.
+        key_samples: Left and right, -1 to 1, evenly spread; `MAX_KEY_SAMPLES` at most.
+    """
+
+    samples: int
+    channels: int
+    key_samples: tuple[tuple[float, float], ...]
+
+
+@attrs.frozen
 class ImageInfo:
     """What is known of a source without decoding its pixels.
 
     Attributes:
-        width: Pixels, as a viewer shows it (after the EXIF rotation, D57).
+        width: Pixels, as a viewer shows it (after the EXIF rotation, D57). 0 for audio,
+            which is drawn in the size that is asked for.
         height: The same.
         content_type: By the leading bytes, not the label.
+        is_animated: It has more than one frame.
+        can_animate: And we can draw it so: a format that we write, within the budget
+            of frames, pixels and time (R31).
+        duration: Seconds, of audio and video.
+        sound: Of audio, when no thumbnail was asked for.
     """
 
     width: int
     height: int
     content_type: str
+    is_animated: bool = False
+    can_animate: bool = False
+    duration: float | None = None
+    sound: Sound | None = None
 
 
 @attrs.frozen

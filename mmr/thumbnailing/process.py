@@ -227,7 +227,11 @@ class WorkerSlot:
                 logger.error("A thumbnail worker made a wrong result: %r", part)
                 self._discard()
                 raise Refused(Refusal.CRASHED)
-            rendered.append(Rendered(part.content_type, part.width, part.height, data))
+            rendered.append(
+                Rendered(
+                    part.content_type, part.width, part.height, data, part.animated
+                )
+            )
         return Outcome(reply.info, tuple(rendered))
 
     def _running_worker(self) -> WorkerProcess:

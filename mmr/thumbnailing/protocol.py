@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import os
 import socket
 import struct
@@ -17,12 +18,23 @@ from typing import Any
 
 import attrs
 
-from mmr.thumbnailing.model import ImageInfo, Refusal, RenderOptions
+from mmr.thumbnailing.model import (
+    MAX_KEY_SAMPLES,
+    ImageInfo,
+    Refusal,
+    RenderOptions,
+    Sound,
+)
 from mmr.thumbnailing.sizes import TargetSize
 from mmr.types import Method
 
 MAX_MESSAGE = 64 * 1024
 _LENGTH = struct.Struct("!I")
+
+
+# The types of the fields of `ImageInfo` and `Part`.
+_INFO = (int, int, str, bool, bool)
+_PART = (str, int, int, int, bool)
 
 
 class ProtocolError(Exception):
@@ -43,7 +55,10 @@ class Job:
         options["allowed_types"] = sorted(self.options.allowed_types)
         return {
             "declared_type": self.declared_type,
-            "targets": [[t.width, t.height, t.method.value] for t in self.targets],
+            "targets": [
+                [t.width, t.height, t.method.value, t.animated, t.webp]
+                for t in self.targets
+            ],
             "options": options,
         }
 
@@ -54,7 +69,10 @@ class Job:
         options["allowed_types"] = frozenset(options["allowed_types"])
         return cls(
             message["declared_type"],
-            tuple(TargetSize(w, h, Method(m)) for w, h, m in message["targets"]),
+            tuple(
+                TargetSize(width, height, Method(method), *flags)
+                for width, height, method, *flags in message["targets"]
+            ),
             RenderOptions(**options),
         )
 
@@ -67,6 +85,7 @@ class Part:
     width: int
     height: int
     length: int
+    animated: bool = False
 
 
 @attrs.frozen
@@ -88,7 +107,9 @@ class Reply:
     def encode(self) -> dict[str, Any]:
         """As a message."""
         return {
-            "info": attrs.astuple(self.info) if self.info else None,
+            "info": _info_fields(self.info) if self.info else None,
+            "duration": self.info.duration if self.info else None,
+            "sound": _sound_fields(self.info) if self.info else None,
             "parts": [attrs.astuple(part) for part in self.parts],
             "refusal": self.refusal.value if self.refusal else None,
             "detail": self.detail[:200],
@@ -107,15 +128,51 @@ class Reply:
                     refusal=Refusal(message["refusal"]),
                     detail=repr(str(message["detail"])[:200]),
                 )
-            info = ImageInfo(*_typed(message["info"], (int, int, str)))
-            parts = tuple(
-                Part(*_typed(part, (str, int, int, int))) for part in message["parts"]
+            info = attrs.evolve(
+                ImageInfo(*_typed(message["info"], _INFO)),
+                duration=_seconds(message["duration"]),
+                sound=_sound(message["sound"]),
             )
+            parts = tuple(Part(*_typed(part, _PART)) for part in message["parts"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError("not a reply") from error
-        if len(parts) != targets or min(info.width, info.height) < 1:
+        if len(parts) != targets or not _has_size(info):
             raise ProtocolError("not the reply to this job")
         return cls(info, parts)
+
+
+def _info_fields(info: ImageInfo) -> tuple[object, ...]:
+    return attrs.astuple(info, recurse=False)[: len(_INFO)]
+
+
+def _sound_fields(info: ImageInfo) -> tuple[object, ...] | None:
+    return attrs.astuple(info.sound) if info.sound else None
+
+
+def _has_size(info: ImageInfo) -> bool:
+    if info.content_type.startswith("audio/"):
+        return info.width == info.height == 0
+    return min(info.width, info.height) > 0
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        raise ValueError("wrong duration")
+    return value
+
+
+def _sound(values: Any) -> Sound | None:
+    if values is None:
+        return None
+    samples, channels, pairs = _typed(values, (int, int, list))
+    if len(pairs) > MAX_KEY_SAMPLES or min(samples, channels) < 0:
+        raise ValueError("wrong sound")
+    key_samples = tuple(tuple(_typed(pair, (float, float))) for pair in pairs)
+    if not all(-1 <= value <= 1 for pair in key_samples for value in pair):
+        raise ValueError("wrong samples")
+    return Sound(samples, channels, key_samples)
 
 
 def _typed(values: Any, types: tuple[type, ...]) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import attrs
 
 from mmr.thumbnailing.model import ImageInfo
+from mmr.thumbnailing.programs import family_of
 from mmr.types import Method
 
 DEFAULT_SIZES = ((32, 32), (96, 96), (320, 240), (640, 480), (800, 600))
@@ -18,11 +19,18 @@ DEFAULT_SIZES = ((32, 32), (96, 96), (320, 240), (640, 480), (800, 600))
 
 @attrs.frozen
 class TargetSize:
-    """A box to draw into, and how; part of a thumbnail's cache key."""
+    """A box to draw into, and how; part of a thumbnail's cache key.
+
+    Attributes:
+        animated: Keep an animation moving, if the source is one within the limits.
+        webp: The client takes WebP: what would be PNG or JPEG becomes that.
+    """
 
     width: int
     height: int
     method: Method
+    animated: bool = False
+    webp: bool = False
 
 
 @attrs.frozen
@@ -89,7 +97,9 @@ def _with_aspect_of(width: int, height: int, box: tuple[int, int]) -> tuple[int,
 
 
 def fits(info: ImageInfo, target: TargetSize) -> bool:
-    """Whether the original itself is the answer: it is no larger than the box."""
+    """Whether the original itself is the answer: a picture no larger than the box."""
+    if family_of(info.content_type) is not None:
+        return False
     return info.width <= target.width and info.height <= target.height
 
 

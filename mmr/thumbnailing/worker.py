@@ -21,7 +21,7 @@ from mmr.thumbnailing import programs
 from mmr.thumbnailing.confinement import confine
 from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
 from mmr.thumbnailing.protocol import Channel, Job, Part, Reply
-from mmr.thumbnailing.renderers import renderer_for
+from mmr.thumbnailing.renderers import describe, renderer_for
 from mmr.thumbnailing.sniff import SNIFF_BYTES, check_type
 
 Handler = Callable[[Job, BinaryIO, BinaryIO], Reply]
@@ -41,14 +41,23 @@ def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
     sniffed = check_type(
         data[:SNIFF_BYTES], job.declared_type, job.options.allowed_types
     )
+    if not job.targets:
+        return Reply(describe(sniffed.content_type, data, job.options))
     renderer = renderer_for(sniffed.content_type)
     info = renderer.probe(data, job.options)
     parts = []
     if job.targets:
         for drawn in renderer.render(data, job.targets, job.options):
             output.write(drawn.data)
+            length = len(drawn.data)
             parts.append(
-                Part(drawn.content_type, drawn.width, drawn.height, len(drawn.data))
+                Part(
+                    drawn.content_type,
+                    drawn.width,
+                    drawn.height,
+                    length,
+                    drawn.animated,
+                )
             )
     return Reply(info, tuple(parts))
 

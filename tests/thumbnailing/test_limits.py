@@ -64,14 +64,14 @@ def test_gif_frames_lie_on_one_another() -> None:
     assert is_near(image.getpixel((80, 40)), RED, 2)
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_other_animations_show_their_first_frame(format: str) -> None:
+def test_an_animated_png_shows_its_default_image() -> None:
+    """mmr-http-api §6.4: its maker chose that picture for who can't play it."""
     frames = [Image.new("RGB", (200, 150), colour) for colour in (RED, BLUE)]
     data = encoded(
-        frames[0], format, save_all=True, append_images=frames[1:], duration=50
+        frames[0], "PNG", save_all=True, append_images=frames[1:], duration=50
     )
 
-    assert is_near(rendered_image(data).convert("RGB").getpixel((50, 40)), RED, 20)
+    assert is_near(rendered_image(data).convert("RGB").getpixel((50, 40)), RED, 2)
 
 
 def test_a_hundred_thousand_frames_cost_no_more_than_the_budget() -> None:
@@ -190,4 +190,4 @@ def test_every_open_names_one_format(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sniffed is not None
         list(renderer_for(sniffed.content_type).render(data, [BOX], OPTIONS))
 
-    assert sorted(asked) == [["GIF"], ["JPEG"], ["PNG"], ["WEBP"]]
+    assert {*map(tuple, asked)} == {("GIF",), ("JPEG",), ("PNG",), ("WEBP",)}

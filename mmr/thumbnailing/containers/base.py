@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmr.thumbnailing.containers.frames import Animation
 from mmr.thumbnailing.exif import swaps_sides
 from mmr.thumbnailing.model import MAX_SIDE, Refusal, Refused
 
@@ -18,7 +19,8 @@ class Container:
         clean: The file for the decoder, without metadata.
         orientation: EXIF, 1 to 8.
         icc: Colour profile, when there is one of a sane size.
-        frames: Frames that may be shown; 1 for still formats.
+        animation: The frames, when there is more than one.
+        is_sequence: It has more frames, though we show only one.
     """
 
     width: int
@@ -26,7 +28,13 @@ class Container:
     clean: bytes = attrs.field(repr=False)
     orientation: int = 1
     icc: bytes | None = attrs.field(default=None, repr=False)
-    frames: int = 1
+    animation: Animation | None = None
+    is_sequence: bool = False
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are, as far as anybody looked."""
+        return len(self.animation.frames) if self.animation else 1
 
     @property
     def upright(self) -> tuple[int, int]:

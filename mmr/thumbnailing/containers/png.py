@@ -5,6 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+import attrs
+
+from mmr.thumbnailing.containers.apng import FrameChunks
 from mmr.thumbnailing.containers.base import Container
 from mmr.thumbnailing.exif import orientation
 from mmr.thumbnailing.model import MAX_METADATA_BYTES, Refusal, Refused
@@ -13,29 +16,42 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
+@attrs.define
+class _Found:
+    kept: list[bytes | memoryview] = attrs.field(factory=lambda: [SIGNATURE])
+    orientation: int = 1
+    icc: bytes | None = None
+
+    def take(self, kind: bytes, data: bytes, start: int, end: int) -> None:
+        if kind in _PIXELS:
+            self.kept.append(memoryview(data)[start:end])
+        elif kind == b"eXIf" and _is_sound(data, start, end):
+            self.orientation = orientation(data[start + 8 : end - 4])
+        elif kind == b"iCCP" and _is_sound(data, start, end):
+            self.icc = _profile(data[start + 8 : end - 4])
+
+
 def read_png(data: bytes) -> Container:
-    """Walk the chunks. Of an animated PNG the default image is what remains.
+    """Walk the chunks. Of an animated PNG the default image is the clean file.
 
     Raises:
         Refused: when the file is cut off or doesn't begin with its header.
     """
-    kept: list[bytes | memoryview] = [SIGNATURE]
-    view = memoryview(data)
-    turn, icc, last = 1, None, b""
-    for kind, start, end in _chunks(data):
-        last = kind
-        if kind in _PIXELS:
-            kept.append(view[start:end])
-        elif kind == b"eXIf" and _is_sound(data, start, end):
-            turn = orientation(data[start + 8 : end - 4])
-        elif kind == b"iCCP" and _is_sound(data, start, end):
-            icc = _profile(data[start + 8 : end - 4])
-        if kind == b"IEND":
+    found, frames, last = _Found(), FrameChunks(data), b""
+    for last, start, end in _chunks(data):
+        found.take(last, data, start, end)
+        frames.take(last, start, end)
+        if last == b"IEND":
             break
     if last != b"IEND" or data[12:16] != b"IHDR":
         raise Refused(Refusal.BROKEN)
-    width, height = png_size(data)
-    return Container(width, height, b"".join(kept), turn, icc)
+    return Container(
+        *png_size(data),
+        b"".join(found.kept),
+        found.orientation,
+        found.icc,
+        frames.animation(),
+    )
 
 
 def png_size(data: bytes) -> tuple[int, int]:

@@ -19,6 +19,7 @@ class Encoded:
     width: int
     height: int
     data: bytes = attrs.field(repr=False)
+    animated: bool = False
 
 
 class Renderer(Protocol):

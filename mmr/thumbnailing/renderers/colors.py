@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
 
 from PIL import Image, ImageCms
 
 # In the order of ICC's names for colour spaces, padded as in the file.
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 _STRAIGHT = {"RGBa": "RGBA", "La": "LA"}
 _HIGH_BYTE = [value >> 8 for value in range(65536)]
 
@@ -18,17 +20,25 @@ def for_resizing(image: Image.Image) -> Image.Image:
     That is L, RGB, CMYK, or La and RGBa: alpha multiplied in, or the colour of
     invisible pixels would bleed into the edges. Palettes can't be averaged at all.
     """
-    if image.mode in ("I;16", "I;16B", "I"):
+    image = without_palette(image)
+    if image.mode == "RGBA":
+        return image.convert("RGB" if _is_opaque(image) else "RGBa")
+    if image.mode == "LA":
+        return image.getchannel("L") if _is_opaque(image) else image.convert("La")
+    return image
+
+
+def without_palette(image: Image.Image) -> Image.Image:
+    """A decoded image with 8 bits a channel: L, LA, RGB, RGBA or CMYK."""
+    if image.mode == "F":
+        image = _from_floats(image)
+    elif image.mode in ("I;16", "I;16B", "I"):
         image = _from_16_bit(image)
     elif image.mode == "P" or (image.mode == "RGB" and _has_key(image)):
         image = image.convert("RGBA" if _has_key(image) else "RGB")
     elif image.mode == "1" or (image.mode == "L" and _has_key(image)):
         image = image.convert("LA" if _has_key(image) else "L")
-    if image.mode == "RGBA":
-        return image.convert("RGB" if _is_opaque(image) else "RGBa")
-    if image.mode == "LA":
-        return image.getchannel("L") if _is_opaque(image) else image.convert("La")
-    return image if image.mode in ("L", "CMYK") else image.convert("RGB")
+    return image if image.mode in _PLAIN_MODES else image.convert("RGB")
 
 
 def for_the_screen(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -65,16 +75,32 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return grey
 
 
+def _from_floats(image: Image.Image) -> Image.Image:
+    """Brightness from 0 to 1, as photo tools write it, or from 0 to 255."""
+    brightest = image.getextrema()[1]
+    assert isinstance(brightest, float)
+    scale = 255.0 if brightest <= 1.0 else 1.0
+    return image.point(lambda value: value * scale + 0.0).convert("L")
+
+
 def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     """Apply a profile; a broken one, or one for other colours, is skipped (R32)."""
-    try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-        if _MODE_OF_SPACE.get(profile.profile.xcolor_space.ljust(4)) != image.mode:
-            return image
-        transform = ImageCms.buildTransform(
-            profile, ImageCms.createProfile("sRGB"), image.mode, "RGB"
-        )
-    except (OSError, ImageCms.PyCMSError):
+    transform = _transform(icc, image.mode)
+    if transform is None:
         return image
     converted = transform.apply(image)
     return converted.convert("L") if image.mode == "L" else converted
+
+
+@lru_cache(maxsize=2)
+def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Building one takes longer than using it; the frames of an animation share it."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if _MODE_OF_SPACE.get(profile.profile.xcolor_space.ljust(4)) != mode:
+            return None
+        return ImageCms.buildTransform(
+            profile, ImageCms.createProfile("sRGB"), mode, "RGB"
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return None

@@ -15,6 +15,8 @@ from mmr.thumbnailing.sizes import Fit
 JPEG_QUALITY = 85
 """MMR used 95: twice the bytes, and at a thumbnail's size nobody sees it."""
 
+WEBP_QUALITY = 80
+
 OVERSAMPLING = 2.25
 """Pixels of a scaled JPEG decode per pixel of the result, at least."""
 AVERAGING_GAP = 3.0
@@ -84,18 +86,24 @@ class Picture:
         return for_the_screen(drawn, self.icc)
 
 
-def encode(image: Image.Image, *, photo: bool) -> Encoded:
-    """JPEG for opaque photos, PNG for everything else.
+def encode(image: Image.Image, *, photo: bool, webp: bool = False) -> Encoded:
+    """JPEG for opaque photos, PNG for everything else; or WebP for both.
 
     Args:
         image: From `Picture.draw`; without metadata, so none is written (R32).
         photo: The source's format is one for photos.
+        webp: The client takes it.
     """
-    is_jpeg = photo and image.mode in ("L", "RGB")
     output = BytesIO()
-    if is_jpeg:
+    if webp:
+        content_type = "image/webp"
+        # Lossless, "quality" is the effort: beyond this it is all time.
+        quality = WEBP_QUALITY if photo else 25
+        image.save(output, "WEBP", lossless=not photo, quality=quality, method=3)
+    elif photo and image.mode in ("L", "RGB"):
+        content_type = "image/jpeg"
         image.save(output, "JPEG", quality=JPEG_QUALITY)
     else:
+        content_type = "image/png"
         image.save(output, "PNG")
-    content_type = "image/jpeg" if is_jpeg else "image/png"
     return Encoded(content_type, image.width, image.height, output.getvalue())

@@ -1,4 +1,4 @@
-"""Still thumbnails of JPEG, PNG, GIF and WebP, by Pillow."""
+"""Still thumbnails, by Pillow: what all formats have in common, and JPEG."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import ClassVar
 
-from PIL import (
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from mmr.thumbnailing.containers.base import Container, check_size
-from mmr.thumbnailing.containers.gif import read_gif
 from mmr.thumbnailing.containers.jpeg import read_jpeg
-from mmr.thumbnailing.containers.png import read_png
-from mmr.thumbnailing.containers.webp import read_webp
-from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.model import (
+    FRAME_BUDGET,
+    MAX_ANIMATION_MS,
+    ImageInfo,
+    Refusal,
+    Refused,
+    RenderOptions,
+)
 from mmr.thumbnailing.renderers.base import Encoded
 from mmr.thumbnailing.renderers.colors import for_resizing
 from mmr.thumbnailing.renderers.drawing import (
@@ -36,8 +33,6 @@ from mmr.thumbnailing.sizes import Fit, TargetSize, fit
 # The library's own factory looks for other containers inside a JPEG and may hand one
 # back (R29). The first picture is what we want in any case.
 Image.register_open("JPEG", JpegImagePlugin.JpegImageFile)
-# Palettes of single frames mean nothing once frames lie on one another.
-GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
 
 
 class StillRenderer(ABC):
@@ -68,40 +63,60 @@ class StillRenderer(ABC):
     def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
         """Look at the header only."""
         container = self._checked(data, options)
-        return ImageInfo(*container.upright, self.content_type)
+        return ImageInfo(
+            *container.upright,
+            self.content_type,
+            is_animated=container.frames > 1 or container.is_sequence,
+            can_animate=can_animate(container, options),
+        )
 
     def render(
         self, data: bytes, targets: Sequence[TargetSize], options: RenderOptions
     ) -> Iterator[Encoded]:
         """Decode once, draw every target."""
         container = self._checked(data, options)
+        yield from self.draw_stills(container, targets, options)
+
+    def draw_stills(
+        self,
+        container: Container,
+        targets: Sequence[TargetSize],
+        options: RenderOptions,
+    ) -> Iterator[Encoded]:
+        """Draw one frame, or the only one, for every target."""
         fits = [fit(*container.upright, target) for target in targets]
-        picture = self._decode(container, fits, options).reduced_for(fits)
-        for placing in fits:
-            yield encode(picture.draw(placing), photo=self.photo)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            picture = self.decode(container, fits, options).reduced_for(fits)
+        for placing, target in zip(fits, targets, strict=True):
+            image = picture.draw(placing)
+            yield encode(image, photo=self.photo, webp=target.webp)
 
     def _checked(self, data: bytes, options: RenderOptions) -> Container:
         container = self.read(data, options)
         check_size(container.width, container.height, options.max_pixels)
         return container
 
-    def _decode(
+    def decode(
         self, container: Container, fits: list[Fit], options: RenderOptions
     ) -> Picture:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with self._open(container, options) as image:
-                decoded, scale = self.load(image, container, fits, options)
-                pixels = for_resizing(decoded)
+        """The pixels of the frame that is shown."""
+        size = container.width, container.height
+        with self.open(container.clean, size, options) as image:
+            decoded, scale = self.load(image, container, fits, options)
+            pixels = for_resizing(decoded)
         return Picture(pixels, scale, container.orientation, container.icc)
 
-    def _open(self, container: Container, options: RenderOptions) -> Image.Image:
+    def open(
+        self, data: bytes, size: tuple[int, int], options: RenderOptions
+    ) -> Image.Image:
+        """Have the library read the header, as this format and no other (R29)."""
         # Its limit is moved to ours, never switched off (R30).
         Image.MAX_IMAGE_PIXELS = options.max_pixels
-        image = Image.open(BytesIO(container.clean), formats=[self.format])
+        image = Image.open(BytesIO(data), formats=[self.format])
         if type(image) is not self.plugin or image.format != self.format:
             raise Refused(Refusal.MISLABELLED)
-        if image.size != (container.width, container.height):
+        if image.size != size:
             raise Refused(Refusal.BROKEN)
         return image
 
@@ -135,59 +150,16 @@ class JpegRenderer(StillRenderer):
         return image, container.width / drafted[1][2] if drafted else 1.0
 
 
-class PngRenderer(StillRenderer):
-    """PNG; of an animated one the default image."""
-
-    content_type = "image/png"
-    format = "PNG"
-    plugin = PngImagePlugin.PngImageFile
-
-    def read(self, data: bytes, options: RenderOptions) -> Container:
-        """Read the chunks."""
-        return read_png(data)
+def can_animate(container: Container, options: RenderOptions) -> bool:
+    """Whether all frames are within the budget (R31)."""
+    animation = container.animation
+    if animation is None or not animation.is_whole:
+        return False
+    if animation.duration_ms > MAX_ANIMATION_MS:
+        return False
+    return len(animation.frames) <= affordable_frames(container, options)
 
 
-class WebPRenderer(StillRenderer):
-    """WebP; of an animated one the first frame."""
-
-    content_type = "image/webp"
-    format = "WEBP"
-    plugin = WebPImagePlugin.WebPImageFile
-    photo = True
-
-    def read(self, data: bytes, options: RenderOptions) -> Container:
-        """Read the chunks."""
-        return read_webp(data)
-
-
-class GifRenderer(StillRenderer):
-    """GIF. The frame at ``stillFrame`` stands for the animation."""
-
-    content_type = "image/gif"
-    format = "GIF"
-    plugin = GifImagePlugin.GifImageFile
-
-    def read(self, data: bytes, options: RenderOptions) -> Container:
-        """Count the frames."""
-        return read_gif(data, options.max_pixels)
-
-    def load(
-        self,
-        image: Image.Image,
-        container: Container,
-        fits: list[Fit],
-        options: RenderOptions,
-    ) -> tuple[Image.Image, float]:
-        """Compose the frames up to the one that is shown (D58, R31)."""
-        for index in range(1, still_frame(container, options) + 1):
-            image.seek(index)
-        image.load()
-        # The library enlarges the canvas for a frame that reaches past it.
-        return image.crop((0, 0, container.width, container.height)), 1.0
-
-
-def still_frame(container: Container, options: RenderOptions) -> int:
-    """The index of the frame that is shown, within the budget of pixels (R31)."""
-    wanted = int(min(max(options.still_frame, 0.0), 1.0) * container.frames)
-    affordable = 4 * options.max_pixels // (container.width * container.height)
-    return max(0, min(wanted, container.frames - 1, affordable - 1))
+def affordable_frames(container: Container, options: RenderOptions) -> int:
+    """How many frames of this size may be decoded (R31)."""
+    return FRAME_BUDGET * options.max_pixels // (container.width * container.height)
