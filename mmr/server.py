@@ -15,7 +15,9 @@ import attrs
 from twisted.internet.interfaces import IReactorFromThreads, IReactorThreads
 
 from mmr.auth.authenticator import Authenticator
+from mmr.auth.federation import XMatrixVerifier
 from mmr.auth.homeserver import HomeserverClients
+from mmr.auth.lookup_limit import LookupLimit
 from mmr.auth.sessions import Sessions
 from mmr.auth.tokens import TokenCache
 from mmr.cache.content import (
@@ -28,9 +30,12 @@ from mmr.cache.records import RecordCache
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, DomainConfig, SharedSections
 from mmr.datastores.registry import Datastores, file_provider
+from mmr.federation.own_keys import check_own_keys
+from mmr.federation.service import Federation
 from mmr.http.access_log import AccessLog
 from mmr.http.addresses import ClientAddresses
 from mmr.http.client import TrustedClient
+from mmr.http.guard import SystemResolver
 from mmr.http.limits import HttpLimits, affordable_connections
 from mmr.http.request import MediaRequest
 from mmr.http.routing import Router
@@ -44,7 +49,7 @@ from mmr.media.info import MediaInfo
 from mmr.media.last_access import LastAccess
 from mmr.media.placeholder import Placeholder
 from mmr.media.records import MediaRecords
-from mmr.media.remote import RemoteMedia, RemoteSource
+from mmr.media.remote import RemoteMedia
 from mmr.media.source import SourceFiles
 from mmr.media.sweep import Sweep
 from mmr.media.thumbnails import Thumbnails
@@ -62,6 +67,7 @@ from mmr.metrics import (
 from mmr.rest.config import ConfigServlet
 from mmr.rest.download import DownloadServlet
 from mmr.rest.federation import FederationServlet
+from mmr.rest.federation_test import FederationTestServlet
 from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
 from mmr.rest.server_info import ServerInfoServlet
@@ -69,15 +75,9 @@ from mmr.rest.session import SessionServlet
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.rest.upload import UploadServlet
 from mmr.storage.database import Database, open_database
-from mmr.storage.datastores import DatastoreStore
-from mmr.storage.intents import IntentStore
-from mmr.storage.last_access import LastAccessStore
-from mmr.storage.media import MediaRecord, MediaStore
-from mmr.storage.media_ids import MediaIdStore
-from mmr.storage.object_deletes import ObjectDeleteStore
-from mmr.storage.pending import PendingStore
-from mmr.storage.quotas import QuotaStore
-from mmr.storage.thumbnails import ThumbnailRecord, ThumbnailStore
+from mmr.storage.media import MediaRecord
+from mmr.storage.stores import Stores
+from mmr.storage.thumbnails import ThumbnailRecord
 from mmr.tasks.recurring import RecurringJob, RecurringJobs
 from mmr.thumbnailing.model import WorkerLimits
 from mmr.thumbnailing.pool import ThumbnailPool
@@ -93,6 +93,7 @@ _MAX_WAITING_RENDERS = 500
 # About a kilobyte each.
 _MAX_RECORDS = 50_000
 _HOUR_MS = 3600 * 1000
+_FORGET_SERVERS_MS = 14 * 24 * _HOUR_MS
 
 
 class MediaRepoServer:
@@ -121,6 +122,8 @@ class MediaRepoServer:
         """
         self._set_labels()
         self.files.start()
+        self.resolver.start()
+        self.federation.start()
         try:
             await self.db.start()
             await self._open_datastores()
@@ -151,13 +154,22 @@ class MediaRepoServer:
         await self.thumbnail_pool.stop()
         await self.trusted_client.close()
         await self.db.close()
-        await self._blocking_stop(self.files)
+        self.federation.stop()
+        for pool in (self.resolver, self.files):
+            await self._blocking_stop(pool)
 
-    async def _blocking_stop(self, pool: WorkerPool) -> None:
+    async def _blocking_stop(self, pool: WorkerPool | SystemResolver) -> None:
         from twisted.internet.threads import deferToThreadPool
 
         reactor = cast(IReactorThreads, self.reactor)
         await deferToThreadPool(reactor, reactor.getThreadPool(), pool.stop)
+
+    async def check_own_keys(self) -> None:
+        """Compare each signing key with what its homeserver publishes (R60)."""
+        for domain in list(self.config.domains.values()):
+            await check_own_keys(
+                domain, self.federation.signers.get(domain), self.trusted_client
+            )
 
     def reload(self, config: Config) -> None:
         """Take over a new configuration. On an error the old one stays.
@@ -168,18 +180,19 @@ class MediaRepoServer:
         self.datastores.update(_sections(config))
         self.config = config
         self.token_cache.clear()
+        self.federation.reload()
         self._set_labels()
 
     async def _open_datastores(self) -> None:
-        self._legacy_ids = await self.datastore_store.get_ids_by_uri()
+        self._legacy_ids = await self.stores.datastores.get_ids_by_uri()
         folders = {
             section.opts["path"]: section.id
             for part in _sections(self.config)
             for section in part.datastores
             if section.type == "file" and section.id is not None
         }
-        await self.datastore_store.convert_absolute_locations(folders)
-        self.datastores.check_ids_in_use(await self.datastore_store.get_ids_in_use())
+        await self.stores.datastores.convert_absolute_locations(folders)
+        self.datastores.check_ids_in_use(await self.stores.datastores.get_ids_in_use())
         await self.datastores.check()
 
     def _set_labels(self) -> None:
@@ -212,36 +225,8 @@ class MediaRepoServer:
         return open_database(self.config.database, self.reactor, self.clock)
 
     @cached_property
-    def media_store(self) -> MediaStore:
-        return MediaStore(self.db)
-
-    @cached_property
-    def media_id_store(self) -> MediaIdStore:
-        return MediaIdStore(self.db)
-
-    @cached_property
-    def thumbnail_store(self) -> ThumbnailStore:
-        return ThumbnailStore(self.db)
-
-    @cached_property
-    def pending_store(self) -> PendingStore:
-        return PendingStore(self.db)
-
-    @cached_property
-    def quota_store(self) -> QuotaStore:
-        return QuotaStore(self.db)
-
-    @cached_property
-    def intent_store(self) -> IntentStore:
-        return IntentStore(self.db)
-
-    @cached_property
-    def object_delete_store(self) -> ObjectDeleteStore:
-        return ObjectDeleteStore(self.db)
-
-    @cached_property
-    def datastore_store(self) -> DatastoreStore:
-        return DatastoreStore(self.db)
+    def stores(self) -> Stores:
+        return Stores(self.db)
 
     @cached_property
     def datastores(self) -> Datastores:
@@ -257,7 +242,7 @@ class MediaRepoServer:
         return self.config.uploads.min_free_bytes
 
     async def _datastore_bytes(self) -> dict[str, int]:
-        totals = await self.datastore_store.get_totals()
+        totals = await self.stores.datastores.get_totals()
         return {name: total.size_bytes for name, total in totals.items()}
 
     @cached_property
@@ -288,7 +273,15 @@ class MediaRepoServer:
 
     @cached_property
     def authenticator(self) -> Authenticator:
-        return Authenticator(lambda: self.config, self.homeservers, self.token_cache)
+        verifier = XMatrixVerifier(
+            lambda: self.config,
+            self.federation.key_ring,
+            LookupLimit(self.clock),
+            self.federation.back_off.succeeded,
+        )
+        return Authenticator(
+            lambda: self.config, self.homeservers, self.token_cache, verifier
+        )
 
     @cached_property
     def thumbnail_pool(self) -> ThumbnailPool:
@@ -303,17 +296,27 @@ class MediaRepoServer:
         )
 
     @cached_property
-    def remote_source(self) -> RemoteSource:
-        from mmr.media.remote import NoRemoteSource
+    def resolver(self) -> SystemResolver:
+        return SystemResolver(self.reactor, self.clock)
 
-        return NoRemoteSource()
+    @cached_property
+    def federation(self) -> Federation:
+        return Federation(
+            config=lambda: self.config,
+            reactor=self.reactor,
+            clock=self.clock,
+            destinations=self.stores.destinations,
+            files=self.files,
+            resolver=self.resolver,
+            is_ours=self._is_ours,
+        )
 
     # The pipelines.
 
     @cached_property
     def media_records(self) -> MediaRecords:
         cache: RecordCache[Mxc, MediaRecord] = RecordCache(_MAX_RECORDS)
-        return MediaRecords(cache, self.media_store)
+        return MediaRecords(cache, self.stores.media)
 
     @cached_property
     def content(self) -> Content:
@@ -329,7 +332,7 @@ class MediaRepoServer:
 
     @cached_property
     def last_access(self) -> LastAccess:
-        return LastAccess(LastAccessStore(self.db))
+        return LastAccess(self.stores.last_access)
 
     @cached_property
     def placeholder(self) -> Placeholder:
@@ -338,17 +341,17 @@ class MediaRepoServer:
     @cached_property
     def committer(self) -> ObjectCommitter:
         return ObjectCommitter(
-            self.db, self.media_store, self.intent_store, self.datastores, self.ids
+            self.db, self.stores.media, self.stores.intents, self.datastores, self.ids
         )
 
     @cached_property
     def uploads(self) -> Uploads:
         return Uploads(
             db=self.db,
-            media=self.media_store,
-            media_ids=self.media_id_store,
-            pending=self.pending_store,
-            quotas=self.quota_store,
+            media=self.stores.media,
+            media_ids=self.stores.media_ids,
+            pending=self.stores.pending,
+            quotas=self.stores.quotas,
             datastores=self.datastores,
             committer=self.committer,
             records=self.media_records,
@@ -362,7 +365,7 @@ class MediaRepoServer:
     def downloads(self) -> Downloads:
         return Downloads(
             records=self.media_records,
-            pending=self.pending_store,
+            pending=self.stores.pending,
             waiters=self.waiters,
             remote=self.remote_media,
             last_access=self.last_access,
@@ -373,8 +376,8 @@ class MediaRepoServer:
     @cached_property
     def remote_media(self) -> RemoteMedia:
         return RemoteMedia(
-            source=self.remote_source,
-            media=self.media_store,
+            source=self.federation.media,
+            media=self.stores.media,
             records=self.media_records,
             datastores=self.datastores,
             committer=self.committer,
@@ -389,8 +392,8 @@ class MediaRepoServer:
         cache: RecordCache[Any, ThumbnailRecord] = RecordCache(_MAX_RECORDS)
         return Thumbnails(
             db=self.db,
-            media=self.media_store,
-            store=self.thumbnail_store,
+            media=self.stores.media,
+            store=self.stores.thumbnails,
             cache=cache,
             sources=self.source_files,
             datastores=self.datastores,
@@ -402,11 +405,11 @@ class MediaRepoServer:
 
     @cached_property
     def media_info(self) -> MediaInfo:
-        return MediaInfo(self.thumbnail_store, self.source_files, self.thumbnail_pool)
+        return MediaInfo(self.stores.thumbnails, self.source_files, self.thumbnail_pool)
 
     @cached_property
     def sweep(self) -> Sweep:
-        return Sweep(self.intent_store, self.object_delete_store, self.datastores)
+        return Sweep(self.stores.intents, self.stores.object_deletes, self.datastores)
 
     @cached_property
     def recurring(self) -> RecurringJobs:
@@ -428,9 +431,10 @@ class MediaRepoServer:
     async def _expire_pending(self) -> None:
         now = self.clock.time_ms()
         # An upload that began in time may still run: its row stays for a while.
-        await self.pending_store.delete_expired(now - _HOUR_MS)
-        await self.media_id_store.delete_old_holds(now)
-        await self.quota_store.delete_old(_HOUR_MS)
+        await self.stores.pending.delete_expired(now - _HOUR_MS)
+        await self.stores.media_ids.delete_old_holds(now)
+        await self.stores.quotas.delete_old(_HOUR_MS)
+        await self.stores.destinations.delete_old(now - _FORGET_SERVERS_MS)
 
     def _freeze(self) -> bool:
         return self.config.repo.freeze_unauthenticated_media
@@ -454,11 +458,12 @@ class MediaRepoServer:
             download,
             thumbnail,
             FederationServlet(download, thumbnail),
-            ConfigServlet(self.quota_store),
+            ConfigServlet(self.stores.quotas),
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
             SessionServlet(Sessions(self.homeservers, self.token_cache)),
             ServerInfoServlet(),
+            FederationTestServlet(self.federation.test),
         )
         return Router(route for servlet in servlets for route in servlet.routes())
 

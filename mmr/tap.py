@@ -151,6 +151,10 @@ class MmrService(MultiService):
         )
         self._watcher.start()
         systemd.notify("READY=1")
+        # Not waited for: the homeserver may start after us.
+        Deferred.fromCoroutine(server.check_own_keys()).addErrback(
+            lambda failure: logger.error("Checking the keys failed: %s", failure)
+        )
         self._feed_watchdog()
         logger.info("mmr %s is ready", __version__)
 

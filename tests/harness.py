@@ -242,7 +242,7 @@ class ServerCase(TestCase):
 
     async def record(self, media_id: str) -> MediaRecord:
         """The record of a media, from the database."""
-        record = await self.server.media_store.get_media(HOST, media_id)
+        record = await self.server.stores.media.get_media(HOST, media_id)
         assert record is not None
         return record
 
@@ -255,7 +255,7 @@ class ServerCase(TestCase):
         record = await self.record(media_id)
         changed = await self.server.db.interaction(
             "quarantine",
-            self.server.media_store.set_quarantined_by_hash_txn,
+            self.server.stores.media.set_quarantined_by_hash_txn,
             record.sha256_hash,
             True,
         )

@@ -37,14 +37,20 @@ class XMatrixVerifier:
         config: Gives the configuration of this moment.
         keys: The public keys of other servers.
         lookups: What strangers may make us ask.
+        on_proof: Told the name of each server that has proven who it is.
     """
 
     def __init__(
-        self, config: Callable[[], Config], keys: KeyRing, lookups: LookupLimit
+        self,
+        config: Callable[[], Config],
+        keys: KeyRing,
+        lookups: LookupLimit,
+        on_proof: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._config = config
         self._keys = keys
         self._lookups = lookups
+        self._on_proof = on_proof
 
     async def verify(self, request: AuthRequest) -> str:
         """The name, in lower case, of the server that signed the request.
@@ -65,6 +71,7 @@ class XMatrixVerifier:
             raise _bad_auth() from e
         if entries[0].destination is None:
             _WITHOUT_DESTINATION.inc()
+        self._on_proof(entries[0].origin)
         # Other lists of servers, such as the ignored ones, are in lower case.
         return entries[0].origin.lower()
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from mmr.config import DomainConfig
 from mmr.datastores.base import ObjectWriter, StoredObject
 from mmr.datastores.registry import Datastores
-from mmr.errors import MatrixError, not_found, unavailable
+from mmr.errors import MatrixError, unavailable
 from mmr.media.commit import ObjectCommitter
 from mmr.media.failures import RemoteFailures
 from mmr.media.records import MediaRecords
@@ -69,14 +69,6 @@ class RemoteSource(Protocol):
             RemoteFailed: with the cause, which is a `MatrixError` for clients.
         """
         ...
-
-
-class NoRemoteSource:
-    """Federation is not there: nothing is."""
-
-    async def open(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> RemoteFile:
-        """Nothing."""
-        raise not_found()
 
 
 class RemoteMedia:

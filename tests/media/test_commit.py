@@ -109,8 +109,8 @@ class CommitCases(ServerCase):
         patches = [
             self.break_at(step, Crash),
             self.patch(FileWriter, "discard", nothing),
-            self.patch(self.server.intent_store, "sweep", nothing),
-            self.patch(self.server.quota_store, "release", nothing),
+            self.patch(self.server.stores.intents, "sweep", nothing),
+            self.patch(self.server.stores.quotas, "release", nothing),
         ]
         self.assertEqual((await self.post(data)).status, 500)
         for patch in patches:
@@ -124,7 +124,7 @@ class CommitCases(ServerCase):
         self.assertEqual(await self.count("mmr_quota_reservations"), 1)
         await self.server._expire_pending()
         self.assertEqual(await self.count("mmr_quota_reservations"), 1)
-        await self.server.quota_store.delete_old(-1)
+        await self.server.stores.quotas.delete_old(-1)
         self.assertEqual(await self.count("mmr_quota_reservations"), 0)
 
     async def test_an_unknown_outcome_that_was_a_commit_is_an_answer(self) -> None:
@@ -243,7 +243,7 @@ class CommitCases(ServerCase):
 
     async def delete(self, media_id: str) -> None:
         record = await self.record(media_id)
-        delete = self.server.media_store.delete_media_txn
+        delete = self.server.stores.media.delete_media_txn
         await self.server.db.interaction("delete", delete, record.origin, media_id)
 
 

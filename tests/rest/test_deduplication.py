@@ -41,7 +41,7 @@ class DeduplicationCases(ServerCase):
     async def test_the_totals_count_an_object_once(self) -> None:
         await self.upload(DATA)
         await self.upload(DATA, token="bob-token")
-        totals = await self.server.datastore_store.get_totals()
+        totals = await self.server.stores.datastores.get_totals()
         self.assertEqual(totals["folder"].size_bytes, len(DATA))
         self.assertEqual(totals["folder"].objects, 1)
 
@@ -95,7 +95,7 @@ class DeduplicationCases(ServerCase):
         self.assertEqual((await self.download(lost)).body, DATA)
         self.assertEqual(await self.count("media"), 1)
         self.assertEqual(await self.count("mmr_object_intents"), 0)
-        totals = await self.server.datastore_store.get_totals()
+        totals = await self.server.stores.datastores.get_totals()
         self.assertEqual(totals["folder"].objects, 1)
 
     async def test_a_thumbnail_and_an_upload_of_the_same_bytes_share(self) -> None:

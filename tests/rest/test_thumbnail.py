@@ -122,7 +122,7 @@ class ThumbnailCases(ServerCase):
     async def test_deleting_the_media_forgets_its_thumbnails(self) -> None:
         media_id = await self.upload(png(300, 300))
         await self.thumbnail(media_id)
-        db, store = self.server.db, self.server.media_store
+        db, store = self.server.db, self.server.stores.media
         await db.interaction("delete", store.delete_media_txn, HOST, media_id)
         self.server.media_records.clear()
         self.assertEqual((await self.thumbnail(media_id)).status, 404)

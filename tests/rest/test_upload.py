@@ -134,7 +134,7 @@ class UploadCases(ServerCase):
 
     async def test_an_upload_is_found_under_its_own_server_only(self) -> None:
         media_id = await self.upload(DATA)
-        record = await self.server.media_store.get_media("other.example", media_id)
+        record = await self.server.stores.media.get_media("other.example", media_id)
         self.assertIsNone(record)
         path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}x"
         self.assertEqual((await self.get(path)).status, 404)

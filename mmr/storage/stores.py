@@ -1,0 +1,64 @@
+"""All stores of one database, each made when it is first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from mmr.storage.database import Database
+from mmr.storage.datastores import DatastoreStore
+from mmr.storage.destinations import DestinationStore
+from mmr.storage.intents import IntentStore
+from mmr.storage.last_access import LastAccessStore
+from mmr.storage.media import MediaStore
+from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.object_deletes import ObjectDeleteStore
+from mmr.storage.pending import PendingStore
+from mmr.storage.quotas import QuotaStore
+from mmr.storage.thumbnails import ThumbnailStore
+
+
+class Stores:
+    """One store a table family."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @cached_property
+    def media(self) -> MediaStore:
+        return MediaStore(self._db)
+
+    @cached_property
+    def media_ids(self) -> MediaIdStore:
+        return MediaIdStore(self._db)
+
+    @cached_property
+    def thumbnails(self) -> ThumbnailStore:
+        return ThumbnailStore(self._db)
+
+    @cached_property
+    def pending(self) -> PendingStore:
+        return PendingStore(self._db)
+
+    @cached_property
+    def quotas(self) -> QuotaStore:
+        return QuotaStore(self._db)
+
+    @cached_property
+    def intents(self) -> IntentStore:
+        return IntentStore(self._db)
+
+    @cached_property
+    def object_deletes(self) -> ObjectDeleteStore:
+        return ObjectDeleteStore(self._db)
+
+    @cached_property
+    def datastores(self) -> DatastoreStore:
+        return DatastoreStore(self._db)
+
+    @cached_property
+    def last_access(self) -> LastAccessStore:
+        return LastAccessStore(self._db)
+
+    @cached_property
+    def destinations(self) -> DestinationStore:
+        return DestinationStore(self._db)
