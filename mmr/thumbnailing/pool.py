@@ -285,7 +285,8 @@ class ThumbnailPool:
 
     async def _run(self, task: _Task, slot: Desk) -> None:
         group = task.group
-        job = Job(group.declared_type, task.targets, group.options)
+        describe = None in task.askers
+        job = Job(group.declared_type, task.targets, group.options, describe)
         source = next(task.each_asker()).source
         self.jobs_started += 1
         outcome: Outcome | Exception

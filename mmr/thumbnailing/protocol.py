@@ -43,11 +43,16 @@ class ProtocolError(Exception):
 
 @attrs.frozen
 class Job:
-    """One source and everything wanted of it. No targets: only its `ImageInfo`."""
+    """One source and everything wanted of it. No targets: only its `ImageInfo`.
+
+    Attributes:
+        describe: Somebody wants to know everything, not only the size.
+    """
 
     declared_type: str
     targets: tuple[TargetSize, ...]
     options: RenderOptions
+    describe: bool = False
 
     def encode(self) -> dict[str, Any]:
         """As a message."""
@@ -60,6 +65,7 @@ class Job:
                 for t in self.targets
             ],
             "options": options,
+            "describe": self.describe,
         }
 
     @classmethod
@@ -74,6 +80,7 @@ class Job:
                 for width, height, method, *flags in message["targets"]
             ),
             RenderOptions(**options),
+            message["describe"],
         )
 
 

@@ -41,10 +41,11 @@ def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
     sniffed = check_type(
         data[:SNIFF_BYTES], job.declared_type, job.options.allowed_types
     )
-    if not job.targets:
-        return Reply(describe(sniffed.content_type, data, job.options))
     renderer = renderer_for(sniffed.content_type)
-    info = renderer.probe(data, job.options)
+    if job.describe:
+        info = describe(renderer, data, job.options)
+    else:
+        info = renderer.probe(data, job.options)
     parts = []
     if job.targets:
         for drawn in renderer.render(data, job.targets, job.options):

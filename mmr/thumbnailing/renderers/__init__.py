@@ -51,11 +51,8 @@ def renderer_for(content_type: str) -> Renderer:
         raise Refused(Refusal.UNSUPPORTED) from None
 
 
-def describe(
-    content_type: str, data: bytes, options: RenderOptions
-) -> ImageInfo:
+def describe(renderer: Renderer, data: bytes, options: RenderOptions) -> ImageInfo:
     """All that is known of a source, if need be by decoding it."""
-    renderer = renderer_for(content_type)
     if isinstance(renderer, AudioRenderer):
         return renderer.describe(data, options)
     return renderer.probe(data, options)

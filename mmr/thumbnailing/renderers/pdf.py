@@ -1,0 +1,66 @@
+"""PDF: the first page, by poppler's programs. Off unless an operator lists the type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+
+from PIL import Image
+
+from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.programs import run, source_file
+from mmr.thumbnailing.renderers.base import Encoded
+from mmr.thumbnailing.renderers.outside import draw_targets
+from mmr.thumbnailing.sizes import TargetSize
+
+_LONG_SIDE = 2048
+"""Pixels; a page has none of its own."""
+_PROBE_SECONDS, _DRAW_SECONDS = 5.0, 10.0
+_FIRST_PAGE = ("-f", "1", "-l", "1")
+_SIZE = re.compile(rb"^Page +1 size: +([0-9.]{1,12}) x ([0-9.]{1,12}) pts", re.M)
+_TURN = re.compile(rb"^Page +1 rot: +(90|270)\b", re.M)
+
+
+class PdfRenderer:
+    """PDF."""
+
+    def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
+        """Measure the first page."""
+        with source_file(data) as path:
+            printed = run("pdfinfo", [*_FIRST_PAGE, path], seconds=_PROBE_SECONDS)
+        match = _SIZE.search(printed)
+        if match is None:
+            raise Refused(Refusal.BROKEN)
+        width, height = float(match[1]), float(match[2])
+        if _TURN.search(printed):
+            width, height = height, width
+        scale = _LONG_SIDE / max(width, height, 1.0)
+        return ImageInfo(
+            max(1, round(width * scale)),
+            max(1, round(height * scale)),
+            "application/pdf",
+        )
+
+    def render(
+        self, data: bytes, targets: Sequence[TargetSize], options: RenderOptions
+    ) -> Iterator[Encoded]:
+        """Draw the first page."""
+        info = self.probe(data, options)
+        yield from draw_targets(
+            info, targets, lambda *size: _drawn(data, *size), photo=False
+        )
+
+
+def _drawn(data: bytes, width: int, height: int) -> Image.Image:
+    size = ["-scale-to-x", str(width), "-scale-to-y", str(height)]
+    with source_file(data) as path:
+        ppm = run(
+            "pdftoppm",
+            [*_FIRST_PAGE, "-singlefile", "-cropbox", *size, path],
+            seconds=_DRAW_SECONDS,
+        )
+    image = Image.open(BytesIO(ppm), formats=["PPM"])
+    if image.size != (width, height):
+        raise Refused(Refusal.BROKEN)
+    return image

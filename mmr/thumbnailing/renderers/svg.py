@@ -1,0 +1,134 @@
+"""SVG, by librsvg's program (R38).
+
+It reads its standard input, so a drawing has no address from which it could load
+something, and the worker's confinement has neither files nor a network. Entities are
+refused here, before it sees them. Text is drawn with the system's fonts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import NoReturn
+from xml.parsers import expat
+
+from PIL import Image
+
+from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.programs import run, source_file
+from mmr.thumbnailing.renderers.base import Encoded
+from mmr.thumbnailing.renderers.outside import draw_targets
+from mmr.thumbnailing.sizes import TargetSize
+
+_LONG_SIDE = 2048
+"""Pixels; a drawing has none of its own, and its numbers may be anything."""
+_DEFAULT_SIZE = (300.0, 150.0)
+_SECONDS = 10.0
+_ROOTS = frozenset({"svg", "http://www.w3.org/2000/svg svg"})
+_ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
+_LENGTH = re.compile(
+    r"\s*\+?([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,2})?)\s*([a-z]*)\s*", re.I
+)
+_PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0}
+_PIXELS |= {"mm": 96 / 25.4, "cm": 96 / 2.54}
+
+
+class SvgRenderer:
+    """SVG. The size of the drawing is settled before anything is drawn."""
+
+    def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
+        """Look at the first element."""
+        width, height = _size(_root_attributes(data))
+        scale = _LONG_SIDE / max(width, height, _LONG_SIDE)
+        return ImageInfo(
+            max(1, round(width * scale)),
+            max(1, round(height * scale)),
+            "image/svg+xml",
+        )
+
+    def render(
+        self, data: bytes, targets: Sequence[TargetSize], options: RenderOptions
+    ) -> Iterator[Encoded]:
+        """Draw it."""
+        info = self.probe(data, options)
+        yield from draw_targets(
+            info, targets, lambda *size: _drawn(data, *size), photo=False
+        )
+
+
+def _drawn(data: bytes, width: int, height: int) -> Image.Image:
+    size = ["--width", str(width), "--height", str(height)]
+    with source_file(data) as path, open(path, "rb") as source:
+        png = run(
+            "rsvg-convert", ["--format", "png", *size], seconds=_SECONDS, source=source
+        )
+    image = Image.open(BytesIO(png), formats=["PNG"])
+    if image.size != (width, height):
+        raise Refused(Refusal.BROKEN)
+    return image
+
+
+class _Found(Exception):
+    """The first element was seen: nothing else is of interest."""
+
+
+def _root_attributes(data: bytes) -> dict[str, str]:
+    """The attributes of the first element, which must be SVG's.
+
+    Raises:
+        Refused: for other XML, for entities, and for encodings that could hide them.
+    """
+    found: dict[str, str] = {}
+
+    def start(name: str, attributes: dict[str, str]) -> NoReturn:
+        if name not in _ROOTS:
+            raise Refused(Refusal.UNSUPPORTED)
+        found.update(attributes)
+        raise _Found
+
+    def declaration(version: str, encoding: str | None, standalone: int) -> None:
+        if (encoding or "utf-8").lower() not in _ENCODINGS:
+            raise Refused(Refusal.UNSUPPORTED)
+
+    if b"<!ENTITY" in data or b"\0" in data:
+        raise Refused(Refusal.UNSUPPORTED)
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = start
+    parser.XmlDeclHandler = declaration
+    try:
+        parser.Parse(data, True)
+    except _Found:
+        return found
+    except expat.ExpatError:
+        pass
+    raise Refused(Refusal.BROKEN)
+
+
+def _size(attributes: dict[str, str]) -> tuple[float, float]:
+    """Width and height in CSS pixels, or those of the view box."""
+    width = _pixels(attributes.get("width", ""))
+    height = _pixels(attributes.get("height", ""))
+    box = [_number(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", ""))]
+    if len(box) == 4 and box[2] > 0 and box[3] > 0:
+        aspect = box[2] / box[3]
+        width = width or (height * aspect if height else box[2])
+        height = height or width / aspect
+    width, height = width or _DEFAULT_SIZE[0], height or _DEFAULT_SIZE[1]
+    if not 0 < width < math.inf or not 0 < height < math.inf:
+        raise Refused(Refusal.BROKEN)
+    return width, height
+
+
+def _pixels(length: str) -> float:
+    """A length; 0 for those that depend on a page, and for nonsense."""
+    match = _LENGTH.fullmatch(length)
+    return float(match[1]) * _PIXELS.get(match[2].lower(), 0.0) if match else 0.0
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text[:32])
+    except ValueError:
+        return 0.0
