@@ -1,0 +1,95 @@
+"""Routes and the site that serves them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+
+from mmr.auth.sessions import Sessions
+from mmr.config import DomainConfig
+from mmr.http.access_log import AccessLog
+from mmr.http.addresses import ClientAddresses
+from mmr.http.limits import HttpLimits, affordable_connections
+from mmr.http.request import MediaRequest
+from mmr.http.routing import Router
+from mmr.http.site import MediaSite
+from mmr.logging import write_lines
+from mmr.metrics import (
+    invalid_request,
+    request_finished,
+    request_received,
+)
+from mmr.rest.config import ConfigServlet
+from mmr.rest.download import DownloadServlet
+from mmr.rest.federation import FederationServlet
+from mmr.rest.federation_test import FederationTestServlet
+from mmr.rest.identicon import IdenticonServlet
+from mmr.rest.info import InfoServlet
+from mmr.rest.server_info import ServerInfoServlet
+from mmr.rest.session import SessionServlet
+from mmr.rest.thumbnail import ThumbnailServlet
+from mmr.rest.upload import UploadServlet
+from mmr.server.pipelines import Pipelines
+
+
+class HttpSide(Pipelines):
+    """What clients and servers speak to."""
+
+    @cached_property
+    def router(self) -> Router:
+        download = DownloadServlet(self.downloads, self.content, self.placeholder)
+        thumbnail = ThumbnailServlet(
+            self.downloads, self.thumbnails, self.content, self.placeholder
+        )
+        servlets = (
+            UploadServlet(self.uploads),
+            download,
+            thumbnail,
+            FederationServlet(download, thumbnail),
+            ConfigServlet(self.stores.quotas),
+            InfoServlet(self.downloads, self.media_info),
+            IdenticonServlet(self.files),
+            SessionServlet(Sessions(self.homeservers, self.token_cache)),
+            ServerInfoServlet(),
+            FederationTestServlet(self.federation.test),
+        )
+        return Router(route for servlet in servlets for route in servlet.routes())
+
+    @cached_property
+    def site(self) -> MediaSite:
+        repo = self.config.repo
+        return MediaSite(
+            router=self.router,
+            config_for_host=self._config_for_host,
+            configured_hosts=lambda: self.config.domains,
+            guard=self.authenticator,
+            clock=self.clock,
+            access_log=AccessLog(
+                write_lines, str(repo.port), self.clock, repo.json_logs
+            ),
+            addresses=ClientAddresses(
+                repo.trusted_proxies, repo.trust_any_forwarded_address
+            ),
+            use_forwarded_host=repo.use_forwarded_host,
+            limits=attrs.evolve(
+                HttpLimits(),
+                connections=affordable_connections(repo.max_connections),
+                connections_per_address=repo.max_connections_per_address,
+            ),
+            observers=[self._observe],
+        )
+
+    def _config_for_host(self, host: str) -> DomainConfig | None:
+        return self.config.domains.get(host)
+
+    def _observe(self, request: MediaRequest) -> None:
+        if request.route is None:
+            return
+        action, method = request.route.action, request.method.decode("ascii")
+        if not request.host:
+            invalid_request(action, method)
+            return
+        request_received(request.host, action, method)
+        seconds = self.clock.monotonic() - request.started
+        request_finished(request.host, action, method, request.status, seconds)

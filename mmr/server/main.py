@@ -1,0 +1,149 @@
+"""Start, stop, reload, and the work that comes back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+from twisted.internet.interfaces import IReactorThreads
+
+from mmr.cache.content import (
+    SWEEP_SECONDS,
+)
+from mmr.config import Config
+from mmr.federation.own_keys import check_own_keys
+from mmr.http.guard import SystemResolver
+from mmr.metrics import (
+    register_cache,
+    register_pool,
+    set_label_values,
+)
+from mmr.server.foundations import sections_of
+from mmr.server.http_side import HttpSide
+from mmr.tasks.recurring import RecurringJob, RecurringJobs
+from mmr.util.threads import WorkerPool
+
+_HOUR_MS = 3600 * 1000
+_FORGET_SERVERS_MS = 14 * 24 * _HOUR_MS
+
+
+class MediaRepoServer(HttpSide):
+    """Everything that one process runs."""
+
+    _is_started = False
+
+    async def start(self) -> None:
+        """Open the database and the datastores, and start the pools.
+
+        Raises:
+            StartupError: when the operator has to change something first.
+        """
+        self._set_labels()
+        self.files.start()
+        self.resolver.start()
+        self.federation.start()
+        try:
+            await self.db.start()
+            await self._open_datastores()
+            self.thumbnail_pool.start()
+        except BaseException:
+            await self.stop()
+            raise
+        register_pool("files", lambda: self.files.waiting, lambda: self.files.pending)
+        register_pool(
+            "thumbnails",
+            lambda: self.thumbnail_pool.waiting,
+            lambda: self.thumbnail_pool.running,
+        )
+        register_cache(
+            "media",
+            lambda: len(self.content_cache),
+            lambda: self.content_cache.size_bytes,
+        )
+        self.recurring.start()
+        self._is_started = True
+
+    async def stop(self) -> None:
+        """End everything, listeners and connections before the rest."""
+        if self._is_started:
+            await self.recurring.stop()
+            await self.site.drain(self.config.repo.shutdown_grace_seconds)
+            await self.last_access.flush()
+        await self.thumbnail_pool.stop()
+        await self.trusted_client.close()
+        await self.db.close()
+        self.federation.stop()
+        for pool in (self.resolver, self.files):
+            await self._blocking_stop(pool)
+
+    async def _blocking_stop(self, pool: WorkerPool | SystemResolver) -> None:
+        from twisted.internet.threads import deferToThreadPool
+
+        reactor = cast(IReactorThreads, self.reactor)
+        await deferToThreadPool(reactor, reactor.getThreadPool(), pool.stop)
+
+    async def check_own_keys(self) -> None:
+        """Compare each signing key with what its homeserver publishes (R60)."""
+        for domain in list(self.config.domains.values()):
+            await check_own_keys(
+                domain, self.federation.signers.get(domain), self.trusted_client
+            )
+
+    def reload(self, config: Config) -> None:
+        """Take over a new configuration. On an error the old one stays.
+
+        Raises:
+            StartupError: when it can't be taken over.
+        """
+        self.datastores.update(sections_of(config))
+        self.config = config
+        self.token_cache.clear()
+        self.federation.reload()
+        self._set_labels()
+
+    async def _open_datastores(self) -> None:
+        self.legacy_ids = await self.stores.datastores.get_ids_by_uri()
+        folders = {
+            section.opts["path"]: section.id
+            for part in sections_of(self.config)
+            for section in part.datastores
+            if section.type == "file" and section.id is not None
+        }
+        await self.stores.datastores.convert_absolute_locations(folders)
+        self.datastores.check_ids_in_use(await self.stores.datastores.get_ids_in_use())
+        await self.datastores.check()
+
+    def _set_labels(self) -> None:
+        set_label_values(
+            self.config.domains,
+            {
+                (size.width, size.height)
+                for section in sections_of(self.config)
+                for size in section.thumbnails.sizes
+            },
+        )
+
+    @cached_property
+    def recurring(self) -> RecurringJobs:
+        jobs = [
+            RecurringJob("flush_last_access", 10, lambda: self.last_access.flush()),
+            RecurringJob("sweep_content_cache", SWEEP_SECONDS, self._sweep_content),
+        ]
+        if self.machine_id == 0:
+            jobs += [
+                RecurringJob("delete_objects", 30, lambda: self.sweep.delete_queued()),
+                RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
+                RecurringJob("expire_pending", 300, self._expire_pending),
+            ]
+        return RecurringJobs(jobs, self.clock)
+
+    async def _sweep_content(self) -> None:
+        self.content_cache.sweep()
+
+    async def _expire_pending(self) -> None:
+        now = self.clock.time_ms()
+        # An upload that began in time may still run: its row stays for a while.
+        await self.stores.pending.delete_expired(now - _HOUR_MS)
+        await self.stores.media_ids.delete_old_holds(now)
+        await self.stores.quotas.delete_old(_HOUR_MS)
+        await self.stores.destinations.delete_old(now - _FORGET_SERVERS_MS)

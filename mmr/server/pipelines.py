@@ -1,0 +1,138 @@
+"""Uploads, downloads, thumbnails: the media pipelines and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import Any
+
+from mmr.cache.records import RecordCache
+from mmr.media.commit import ObjectCommitter
+from mmr.media.content import Content
+from mmr.media.downloads import DownloadRules, Downloads
+from mmr.media.failures import RemoteFailures
+from mmr.media.info import MediaInfo
+from mmr.media.last_access import LastAccess
+from mmr.media.placeholder import Placeholder
+from mmr.media.records import MediaRecords
+from mmr.media.remote import RemoteMedia
+from mmr.media.source import SourceFiles
+from mmr.media.sweep import Sweep
+from mmr.media.thumbnails import Thumbnails
+from mmr.media.uploads import Uploads
+from mmr.media.waiters import UploadWaiters
+from mmr.server.foundations import Foundations
+from mmr.storage.media import MediaRecord
+from mmr.storage.thumbnails import ThumbnailRecord
+from mmr.types import Mxc
+
+# About a kilobyte each.
+_MAX_RECORDS = 50_000
+
+
+class Pipelines(Foundations):
+    """The media rows of one process."""
+
+    @cached_property
+    def media_records(self) -> MediaRecords:
+        cache: RecordCache[Mxc, MediaRecord] = RecordCache(_MAX_RECORDS)
+        return MediaRecords(cache, self.stores.media)
+
+    @cached_property
+    def content(self) -> Content:
+        return Content(self.content_cache, self.datastores)
+
+    @cached_property
+    def source_files(self) -> SourceFiles:
+        return SourceFiles(self.content)
+
+    @cached_property
+    def waiters(self) -> UploadWaiters:
+        return UploadWaiters(self.clock)
+
+    @cached_property
+    def last_access(self) -> LastAccess:
+        return LastAccess(self.stores.last_access)
+
+    @cached_property
+    def placeholder(self) -> Placeholder:
+        return Placeholder(self.files)
+
+    @cached_property
+    def committer(self) -> ObjectCommitter:
+        return ObjectCommitter(
+            self.db, self.stores.media, self.stores.intents, self.datastores, self.ids
+        )
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        return Uploads(
+            db=self.db,
+            media=self.stores.media,
+            media_ids=self.stores.media_ids,
+            pending=self.stores.pending,
+            quotas=self.stores.quotas,
+            datastores=self.datastores,
+            committer=self.committer,
+            records=self.media_records,
+            waiters=self.waiters,
+            ids=self.ids,
+            clock=self.clock,
+            freeze=self._freeze,
+        )
+
+    @cached_property
+    def downloads(self) -> Downloads:
+        return Downloads(
+            records=self.media_records,
+            pending=self.stores.pending,
+            waiters=self.waiters,
+            remote=self.remote_media,
+            last_access=self.last_access,
+            clock=self.clock,
+            rules=DownloadRules(self._freeze, self._ignored_hosts, self._is_ours),
+        )
+
+    @cached_property
+    def remote_media(self) -> RemoteMedia:
+        return RemoteMedia(
+            source=self.federation.media,
+            media=self.stores.media,
+            records=self.media_records,
+            datastores=self.datastores,
+            committer=self.committer,
+            failures=RemoteFailures(self.clock),
+            clock=self.clock,
+            max_fetches=lambda: self.config.downloads.num_workers,
+            freeze=self._freeze,
+        )
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails:
+        cache: RecordCache[Any, ThumbnailRecord] = RecordCache(_MAX_RECORDS)
+        return Thumbnails(
+            db=self.db,
+            media=self.stores.media,
+            store=self.stores.thumbnails,
+            cache=cache,
+            sources=self.source_files,
+            datastores=self.datastores,
+            committer=self.committer,
+            pool=self.thumbnail_pool,
+            clock=self.clock,
+            freeze=self._freeze,
+        )
+
+    @cached_property
+    def media_info(self) -> MediaInfo:
+        return MediaInfo(self.stores.thumbnails, self.source_files, self.thumbnail_pool)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(self.stores.intents, self.stores.object_deletes, self.datastores)
+
+    def _freeze(self) -> bool:
+        return self.config.repo.freeze_unauthenticated_media
+
+    def _ignored_hosts(self) -> Collection[str]:
+        return self.config.federation.ignored_hosts
