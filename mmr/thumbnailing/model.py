@@ -16,6 +16,10 @@ FRAME_BUDGET = 4
 """All frames together may have so many times ``maxPixels`` pixels (R31)."""
 MAX_ANIMATION_MS = 600_000
 """A longer animation becomes a still picture: nobody watches it as a thumbnail."""
+BLURHASH_DIGITS = (
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    "#$%*+,-.:;=?@[]^_{|}~"
+)
 MAX_KEY_SAMPLES = 768
 """Of one audio file, in its information (mmr-http-api §8.7)."""
 MAX_METADATA_BYTES = 1 << 20
@@ -119,6 +123,23 @@ class WorkerLimits:
 
 
 @attrs.frozen
+class BlurhashSize:
+    """How a blurhash is made (``featureSupport.MSC2448``).
+
+    Attributes:
+        width: Of the picture that is hashed, in pixels.
+        height: The same.
+        across: Components, 1 to 9.
+        down: The same.
+    """
+
+    width: int
+    height: int
+    across: int
+    down: int
+
+
+@attrs.frozen
 class Sound:
     """What an audio player draws (MSC2380).
 
@@ -146,7 +167,8 @@ class ImageInfo:
         can_animate: And we can draw it so: a format that we write, within the budget
             of frames, pixels and time (R31).
         duration: Seconds, of audio and video.
-        sound: Of audio, when no thumbnail was asked for.
+        sound: Of audio, when a description was asked for.
+        blurhash: When it was asked for.
     """
 
     width: int
@@ -156,6 +178,7 @@ class ImageInfo:
     can_animate: bool = False
     duration: float | None = None
     sound: Sound | None = None
+    blurhash: str | None = None
 
 
 @attrs.frozen

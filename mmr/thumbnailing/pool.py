@@ -20,6 +20,7 @@ from mmr.errors import unavailable
 from mmr.thumbnailing.desk import Desk
 from mmr.thumbnailing.failures import FailureMemory
 from mmr.thumbnailing.model import (
+    BlurhashSize,
     ImageInfo,
     Refused,
     Rendered,
@@ -48,6 +49,8 @@ class _Group:
     key: str
     declared_type: str
     options: RenderOptions
+    describe: bool = False
+    blurhash: BlurhashSize | None = None
 
 
 @attrs.frozen(eq=False)
@@ -191,6 +194,29 @@ class ThumbnailPool:
         assert isinstance(info, ImageInfo)
         return info
 
+    async def look_inside(
+        self,
+        source: Path,
+        declared_type: str,
+        options: RenderOptions = _DEFAULTS,
+        *,
+        key: str,
+        blurhash: BlurhashSize | None = None,
+    ) -> ImageInfo:
+        """All that can be found out, if need be by decoding; else as `probe`.
+
+        Args:
+            source: As for `render`.
+            declared_type: The same.
+            options: The same.
+            key: The same.
+            blurhash: Make one like this, too.
+        """
+        group = _Group(key, declared_type, options, True, blurhash)
+        info = await self._ask(group, None, source)
+        assert isinstance(info, ImageInfo)
+        return info
+
     async def render(
         self,
         source: Path,
@@ -285,8 +311,13 @@ class ThumbnailPool:
 
     async def _run(self, task: _Task, slot: Desk) -> None:
         group = task.group
-        describe = None in task.askers
-        job = Job(group.declared_type, task.targets, group.options, describe)
+        job = Job(
+            group.declared_type,
+            task.targets,
+            group.options,
+            group.describe,
+            group.blurhash,
+        )
         source = next(task.each_asker()).source
         self.jobs_started += 1
         outcome: Outcome | Exception

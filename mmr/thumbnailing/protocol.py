@@ -19,7 +19,9 @@ from typing import Any
 import attrs
 
 from mmr.thumbnailing.model import (
+    BLURHASH_DIGITS,
     MAX_KEY_SAMPLES,
+    BlurhashSize,
     ImageInfo,
     Refusal,
     RenderOptions,
@@ -34,6 +36,7 @@ _LENGTH = struct.Struct("!I")
 
 # The types of the fields of `ImageInfo` and `Part`.
 _INFO = (int, int, str, bool, bool)
+_MAX_BLURHASH = 4 + 2 * 9 * 9
 _PART = (str, int, int, int, bool)
 
 
@@ -47,12 +50,14 @@ class Job:
 
     Attributes:
         describe: Somebody wants to know everything, not only the size.
+        blurhash: And such a blurhash.
     """
 
     declared_type: str
     targets: tuple[TargetSize, ...]
     options: RenderOptions
     describe: bool = False
+    blurhash: BlurhashSize | None = None
 
     def encode(self) -> dict[str, Any]:
         """As a message."""
@@ -66,6 +71,7 @@ class Job:
             ],
             "options": options,
             "describe": self.describe,
+            "blurhash": attrs.astuple(self.blurhash) if self.blurhash else None,
         }
 
     @classmethod
@@ -81,6 +87,7 @@ class Job:
             ),
             RenderOptions(**options),
             message["describe"],
+            BlurhashSize(*message["blurhash"]) if message["blurhash"] else None,
         )
 
 
@@ -117,6 +124,7 @@ class Reply:
             "info": _info_fields(self.info) if self.info else None,
             "duration": self.info.duration if self.info else None,
             "sound": _sound_fields(self.info) if self.info else None,
+            "blurhash": self.info.blurhash if self.info else None,
             "parts": [attrs.astuple(part) for part in self.parts],
             "refusal": self.refusal.value if self.refusal else None,
             "detail": self.detail[:200],
@@ -139,6 +147,7 @@ class Reply:
                 ImageInfo(*_typed(message["info"], _INFO)),
                 duration=_seconds(message["duration"]),
                 sound=_sound(message["sound"]),
+                blurhash=_blurhash(message["blurhash"]),
             )
             parts = tuple(Part(*_typed(part, _PART)) for part in message["parts"])
         except (KeyError, TypeError, ValueError) as error:
@@ -180,6 +189,16 @@ def _sound(values: Any) -> Sound | None:
     if not all(-1 <= value <= 1 for pair in key_samples for value in pair):
         raise ValueError("wrong samples")
     return Sound(samples, channels, key_samples)
+
+
+def _blurhash(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 6 <= len(value) <= _MAX_BLURHASH:
+        raise ValueError("wrong blurhash")
+    if not set(value) <= set(BLURHASH_DIGITS):
+        raise ValueError("wrong blurhash")
+    return value
 
 
 def _typed(values: Any, types: tuple[type, ...]) -> Any:

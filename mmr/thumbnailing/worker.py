@@ -15,9 +15,11 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
+import attrs
 from PIL import Image
 
 from mmr.thumbnailing import programs
+from mmr.thumbnailing.blurhash import blurhash_of
 from mmr.thumbnailing.confinement import confine
 from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
 from mmr.thumbnailing.protocol import Channel, Job, Part, Reply
@@ -46,6 +48,9 @@ def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
         info = describe(renderer, data, job.options)
     else:
         info = renderer.probe(data, job.options)
+    if job.blurhash:
+        hashed = blurhash_of(renderer, data, job.blurhash, job.options)
+        info = attrs.evolve(info, blurhash=hashed)
     parts = []
     if job.targets:
         for drawn in renderer.render(data, job.targets, job.options):

@@ -15,21 +15,22 @@ from mmr.thumbnailing.renderers.stills import JpegRenderer
 from mmr.thumbnailing.renderers.svg import SvgRenderer
 from mmr.thumbnailing.renderers.video import VideoRenderer
 
-_PICTURES: dict[str, Renderer] = {
-    "image/gif": GifRenderer(),
-    "image/jpeg": JpegRenderer(),
-    "image/png": PngRenderer(),
-    "image/webp": WebPRenderer(),
-}
-
 RENDERERS: Mapping[str, Renderer] = MappingProxyType(
     {
-        **_PICTURES,
+        "image/gif": GifRenderer(),
+        "image/jpeg": JpegRenderer(),
+        "image/png": PngRenderer(),
+        "image/webp": WebPRenderer(),
+    }
+)
+
+_BY_PROGRAMS: Mapping[str, Renderer] = MappingProxyType(
+    {
         "application/pdf": PdfRenderer(),
         "image/svg+xml": SvgRenderer(),
         **{
             name: (
-                AudioRenderer(name, _PICTURES)
+                AudioRenderer(name, RENDERERS)
                 if name.startswith("audio/")
                 else VideoRenderer(name)
             )
@@ -45,10 +46,10 @@ def renderer_for(content_type: str) -> Renderer:
     Raises:
         Refused: when there is none.
     """
-    try:
-        return RENDERERS[content_type]
-    except KeyError:
-        raise Refused(Refusal.UNSUPPORTED) from None
+    renderer = RENDERERS.get(content_type) or _BY_PROGRAMS.get(content_type)
+    if renderer is None:
+        raise Refused(Refusal.UNSUPPORTED)
+    return renderer
 
 
 def describe(renderer: Renderer, data: bytes, options: RenderOptions) -> ImageInfo:

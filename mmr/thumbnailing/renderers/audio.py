@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
 import attrs
@@ -65,7 +65,7 @@ class AudioRenderer:
     """
 
     content_type: str
-    pictures: dict[str, Renderer]
+    pictures: Mapping[str, Renderer]
 
     def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
         """Look at the headers."""
