@@ -56,7 +56,11 @@ class IdTaken(Exception):
 
 
 class NewMediaRows:
-    """Writes one media record, inside the lock of its hash."""
+    """Writes one media record, inside the lock of its hash.
+
+    Attributes:
+        sha256_hash: Of the upload, once its commit has begun.
+    """
 
     def __init__(
         self,
@@ -70,9 +74,11 @@ class NewMediaRows:
         self._media, self._media_ids, self._pending = stores
         self._reservation = reservation
         self._now_ms = now_ms
+        self.sha256_hash: str | None = None
 
     def claim_txn(self, txn: Transaction, sha256_hash: str) -> MediaRecord | None:
         """The uploader's own earlier copy, if any."""
+        self.sha256_hash = sha256_hash
         if self._new.is_prescribed:
             return None
         return self._media.find_identical_txn(

@@ -273,7 +273,7 @@ class Uploads:
             try:
                 record = await self._committer.commit(writer, datastore, rows)
             except CommitOutcomeUnknown:
-                record = await self._look_up_outcome(mxc)
+                record = await self._look_up_outcome(mxc, rows.sha256_hash)
             is_booked = record.media_id == media.media_id
         finally:
             if not is_booked:
@@ -282,10 +282,11 @@ class Uploads:
         self._waiters.notify(mxc)
         return record
 
-    async def _look_up_outcome(self, mxc: Mxc) -> MediaRecord:
+    async def _look_up_outcome(self, mxc: Mxc, sha256_hash: str | None) -> MediaRecord:
         """The connection broke during COMMIT: whether it happened decides (R96)."""
         record = await self._media.get_media(mxc.origin, mxc.media_id)
-        if record is None:
+        # A reserved id may meanwhile have got the content of another upload.
+        if record is None or record.sha256_hash != sha256_hash:
             raise unavailable("The upload could not be stored. Try again.")
         logger.warning(
             "The commit of %s had happened although its answer was lost", mxc

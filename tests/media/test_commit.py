@@ -11,6 +11,7 @@ from mmr.storage.errors import CommitOutcomeUnknown
 from tests.harness import Answer, ServerCase, png
 
 UPLOAD = "/_matrix/media/v3/upload"
+CREATE = "/_matrix/media/v1/create"
 SMALL = b"some bytes" * 10
 LARGE = b"many bytes" * 60_000
 STEPS = ("claim_object", "publish", "commit_object", "rename")
@@ -180,6 +181,37 @@ class CommitCases(ServerCase):
         self.assertEqual((await self.put(media_id, SMALL)).status, 200)
         patch.restore()
         self.assertEqual((await self.download(media_id)).body, SMALL)
+
+    async def test_anothers_content_is_no_answer_to_an_unknown_outcome(self) -> None:
+        """R94: what was acknowledged is what is served."""
+        media_id = await self.create()
+
+        async def lose_the_race_and_the_commit(run: Any) -> None:
+            patch.restore()
+            self.assertEqual((await self.put(media_id, LARGE)).status, 200)
+            raise CommitOutcomeUnknown("the connection broke")
+
+        patch = self.on_interaction("commit_object", lose_the_race_and_the_commit)
+        self.assertEqual((await self.put(media_id, SMALL)).status, 503)
+        self.assertEqual((await self.download(media_id)).body, LARGE)
+
+    async def test_where_nothing_is_lost_the_client_may_try_again(self) -> None:
+        """R96: 503s."""
+        media_id = await self.upload(png(16, 16))
+
+        async def lose_the_commit(run: Any) -> None:
+            raise CommitOutcomeUnknown("the connection broke")
+
+        for step, call in (
+            ("create_media", lambda: self.request("POST", CREATE)),
+            ("reserve_quota", lambda: self.post(SMALL)),
+            ("share_original", lambda: self.thumbnail(media_id)),
+        ):
+            patch = self.on_interaction(step, lose_the_commit)
+            answer = await call()
+            patch.restore()
+            self.assertEqual(answer.status, 503, step)
+            self.assertEqual((await call()).status, 200, step)
 
     async def test_the_sweep_ends_an_upload_that_slept_too_long(self) -> None:
         """R95: swept before its commit: 503, no record, no object."""
