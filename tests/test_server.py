@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -16,7 +15,7 @@ from mmr.errors import StartupError
 from mmr.server import MediaRepoServer
 
 from tests.harness import ServerCase, png
-from tests.test_tap import GOOD, write
+from tests.test_tap import GOOD, empty_folder, write
 
 
 def own_threads() -> list[str]:
@@ -128,10 +127,8 @@ class RecurringWork(ServerCase):
 
 class FailedStart(TestCase):
     async def test_a_server_that_cannot_start_leaves_no_threads(self) -> None:
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
         path = write(
-            folder / "mmr.yaml",
+            empty_folder(self) / "mmr.yaml",
             {**GOOD, "database": {"postgres": "postgres://x@127.0.0.1:9/x"}},
         )
         server = MediaRepoServer(load_config([path]), reactor)
