@@ -73,7 +73,9 @@ class Options(usage.Options):
             self.machine_id = machine_id(os.environ)
             self.config = load_config(self.paths, strict=bool(self["strict"]))
         except ConfigError as error:
-            raise usage.UsageError(str(error)) from error
+            # Not a UsageError: the list of options would hide the mistake. This prints
+            # the text on stderr and exits with 1.
+            raise SystemExit(str(error)) from None
         if self["check-config"]:
             for warning in self.config.warnings:
                 print(f"warning: {warning}")

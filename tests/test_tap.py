@@ -95,17 +95,17 @@ def test_the_machine_id_comes_from_the_environment(
     monkeypatch.setenv("MACHINE_ID", "7")
     assert parse("-c", good).machine_id == 7
     monkeypatch.setenv("MACHINE_ID", "many")
-    with pytest.raises(usage.UsageError, match="MACHINE_ID"):
+    with pytest.raises(SystemExit, match="MACHINE_ID"):
         parse("-c", good)
 
 
-def test_a_mistake_is_a_usage_error_that_names_file_and_key(tmp_path: Path) -> None:
+def test_a_mistake_ends_the_start_and_names_file_and_key(tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.yaml", {**GOOD, "uploads": {"maxBytes": "many"}})
-    with pytest.raises(usage.UsageError) as caught:
+    with pytest.raises(SystemExit) as caught:
         parse("-c", bad)
     for word in ("bad.yaml", "uploads.maxBytes", "many"):
         assert word in str(caught.value)
-    with pytest.raises(usage.UsageError, match=r"none\.yaml"):
+    with pytest.raises(SystemExit, match=r"none\.yaml"):
         parse("-c", tmp_path / "none.yaml")
     with pytest.raises(usage.UsageError):
         parse("--no-such-option")
@@ -116,7 +116,7 @@ def test_an_unknown_key_is_a_warning_unless_strict(tmp_path: Path) -> None:
     options = parse("-c", path)
     assert options.config is not None
     assert "uplaods" in options.config.warnings[0]
-    with pytest.raises(usage.UsageError, match="uplaods"):
+    with pytest.raises(SystemExit, match="uplaods"):
         parse("--strict", "-c", path)
 
 
@@ -145,7 +145,7 @@ def test_a_configuration_can_be_checked(
         parse("--check-config", "-c", typo)
     assert "warning" in capsys.readouterr().out
     bad = write(tmp_path / "bad.yaml", {**GOOD, "uploads": {"maxBytes": "many"}})
-    with pytest.raises(usage.UsageError):
+    with pytest.raises(SystemExit, match="maxBytes"):
         parse("--check-config", "-c", bad)
 
 

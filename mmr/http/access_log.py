@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from twisted.internet.interfaces import IDelayedCall
 
 from mmr.http.request import MediaRequest
+from mmr.logging import current_request
 from mmr.logging.redact import one_line, redact
 from mmr.util.clock import Clock
 
@@ -77,8 +78,10 @@ class AccessLog:
         self.flush()
 
     def _message(self, request: MediaRequest) -> str:
-        # The ru, db and dbevts fields stand still: they keep the parsers of Synapse's
-        # lines working, but our threads and workers are not accounted to requests.
+        # The ru and dbevts fields stand still: they keep the parsers of Synapse's lines
+        # working, but the CPU of threads and workers is not accounted to requests.
+        info = current_request()
+        db = f"{info.db_seconds:.3f}sec/{info.db_count}" if info else "0.000sec/0"
         done = self._clock.monotonic()
         target = _loggable_target(request.target)
         agent = _loggable(request.header(b"user-agent") or b"-")
@@ -88,7 +91,7 @@ class AccessLog:
             f"{{{_clean(request.requester.log_name)}}} Processed request: "
             f"{request.handled - request.started:.3f}sec/"
             f"{done - request.handled:.3f}sec ru=(0.000sec, 0.000sec) "
-            f"db=(0.000sec/0.000sec/0) {request.sent_bytes}B "
+            f"db=(0.000sec/{db}) {request.sent_bytes}B "
             f"{request.status or 499}{'!' if request.is_gone else ''} "
             f'"{request.method.decode("ascii")} {target} HTTP/{version}" '
             f'"{agent}" [0 dbevts]'

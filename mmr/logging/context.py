@@ -21,11 +21,15 @@ class RequestInfo:
         request_id: Such as ``GET-17``, or ``<process>-<n>`` for background work.
         host: The server name asked for; empty for background work.
         requester: `mmr.types.Requester.log_name`, once known.
+        db_count: Queries and transactions so far.
+        db_seconds: What was waited for them.
     """
 
     request_id: str
     host: str = ""
     requester: str = "None"
+    db_count: int = 0
+    db_seconds: float = 0.0
 
 
 _current: ContextVar[RequestInfo | None] = ContextVar("mmr_request", default=None)

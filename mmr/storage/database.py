@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from mmr.config.database import DatabaseConfig
 from mmr.errors import ConfigError, StartupError, unavailable
+from mmr.logging import current_request
 from mmr.storage import migrations
 from mmr.storage.connections import ConnectionPool
 from mmr.storage.engines import Engine, PostgresEngine, SqliteEngine
@@ -177,7 +178,12 @@ class Database:
             logger.warning("%s: unknown whether it was committed: %s", desc, error)
             raise
         finally:
-            self.busy_seconds += self._clock.monotonic() - started
+            elapsed = self._clock.monotonic() - started
+            self.busy_seconds += elapsed
+            asker = current_request()
+            if asker is not None:
+                asker.db_count += 1
+                asker.db_seconds += elapsed
 
     def _read(self, fetch: Callable[[Transaction], R], sql: str, params: Params) -> R:
         """Run one read. A broken connection may be an old one: try once more (R96)."""
