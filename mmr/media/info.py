@@ -13,6 +13,8 @@ from mmr.storage.thumbnails import ThumbnailStore
 from mmr.thumbnailing.model import ImageInfo
 from mmr.thumbnailing.pool import ThumbnailPool
 
+_FAMILIES = ("image/", "audio/", "video/")
+
 
 class MediaInfo:
     """Describes media for MSC2380."""
@@ -34,9 +36,9 @@ class MediaInfo:
             "size": record.size_bytes,
             "hashes": {"sha256": record.sha256_hash},
         }
-        image = await self._look_inside(domain, record)
-        if image is not None:
-            answer |= {"width": image.width, "height": image.height}
+        found = await self._look_inside(domain, record)
+        if found is not None:
+            answer |= _inside(found)
         thumbnails = await self._thumbnails.get_thumbnails_of(
             record.origin, record.media_id
         )
@@ -59,14 +61,29 @@ class MediaInfo:
         options = render_options(domain.thumbnails)
         if record.size_bytes > options.max_source_bytes:
             return None
-        if not record.content_type.startswith("image/"):
+        if not record.content_type.startswith(_FAMILIES):
             return None
         async with self._sources.local_file(record) as path:
             try:
-                return await self._pool.probe(
+                return await self._pool.look_inside(
                     path, record.content_type, options, key=record.sha256_hash
                 )
             except MatrixError as error:
                 if error.status >= 500:
                     raise
                 return None
+
+
+def _inside(found: ImageInfo) -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    if found.width:
+        answer |= {"width": found.width, "height": found.height}
+    if found.duration is not None:
+        answer["duration"] = found.duration
+    if found.sound is not None:
+        answer |= {
+            "num_total_samples": found.sound.samples,
+            "num_channels": found.sound.channels,
+            "key_samples": found.sound.key_samples,
+        }
+    return answer

@@ -7,6 +7,7 @@ from mmr.http.headers import MAX_TYPE_BYTES
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
+from mmr.media.blurhashes import Blurhashes
 from mmr.media.uploads import UploadMeta, Uploads, check_length
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_mxc
 from mmr.types import Access
@@ -19,8 +20,9 @@ _MAX_NAME = 1024
 class UploadServlet:
     """Takes uploads from users."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, blurhashes: Blurhashes) -> None:
         self._uploads = uploads
+        self._blurhashes = blurhashes
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -62,7 +64,12 @@ class UploadServlet:
         _limit_body(request)
         meta = _meta(request)
         mxc = await self._uploads.upload(request.domain, meta, request.body)
-        return JsonResponse({"content_uri": str(mxc)})
+        answer = {"content_uri": str(mxc)}
+        if request.query.text("xyz.amorgan.generate_blurhash") == "true":
+            blurhash = await self._blurhashes.get(request.domain, mxc)
+            if blurhash is not None:
+                answer["xyz.amorgan.blurhash"] = blurhash
+        return JsonResponse(answer)
 
     async def on_create(self, request: MediaRequest) -> Response:
         """Reserve an id. The body says nothing, and isn't read."""

@@ -43,7 +43,7 @@ class HttpSide(Pipelines):
             self.downloads, self.thumbnails, self.content, self.placeholder
         )
         servlets = (
-            UploadServlet(self.uploads),
+            UploadServlet(self.uploads, self.blurhashes),
             download,
             thumbnail,
             FederationServlet(download, thumbnail),

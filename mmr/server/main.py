@@ -134,6 +134,12 @@ class MediaRepoServer(HttpSide):
                 RecurringJob("delete_objects", 30, lambda: self.sweep.delete_queued()),
                 RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
                 RecurringJob("expire_pending", 300, self._expire_pending),
+                RecurringJob(
+                    "expire_thumbnails", 3600, lambda: self.thumbnail_expiry.expire()
+                ),
+                RecurringJob(
+                    "clear_blurhashes", 3600, lambda: self.blurhash_expiry.expire()
+                ),
             ]
         return RecurringJobs(jobs, self.clock)
 

@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from mmr.cache.records import RecordCache
+from mmr.media.blurhashes import Blurhashes
 from mmr.media.commit import ObjectCommitter
 from mmr.media.content import Content
 from mmr.media.downloads import DownloadRules, Downloads
+from mmr.media.expiry import BlurhashExpiry, ThumbnailExpiry
 from mmr.media.failures import RemoteFailures
 from mmr.media.info import MediaInfo
 from mmr.media.last_access import LastAccess
@@ -108,13 +110,16 @@ class Pipelines(Foundations):
         )
 
     @cached_property
+    def thumbnail_records(self) -> RecordCache[Any, ThumbnailRecord]:
+        return RecordCache(_MAX_RECORDS)
+
+    @cached_property
     def thumbnails(self) -> Thumbnails:
-        cache: RecordCache[Any, ThumbnailRecord] = RecordCache(_MAX_RECORDS)
         return Thumbnails(
             db=self.db,
             media=self.stores.media,
             store=self.stores.thumbnails,
-            cache=cache,
+            cache=self.thumbnail_records,
             sources=self.source_files,
             datastores=self.datastores,
             committer=self.committer,
@@ -122,6 +127,31 @@ class Pipelines(Foundations):
             clock=self.clock,
             freeze=self._freeze,
         )
+
+    @cached_property
+    def thumbnail_expiry(self) -> ThumbnailExpiry:
+        return ThumbnailExpiry(
+            db=self.db,
+            media=self.stores.media,
+            thumbnails=self.stores.thumbnails,
+            records=self.thumbnail_records,
+            clock=self.clock,
+            days=lambda: self.config.thumbnails.expire_after_days,
+            our_servers=lambda: self.config.domains.keys(),
+        )
+
+    @cached_property
+    def blurhashes(self) -> Blurhashes:
+        return Blurhashes(
+            self.media_records,
+            self.stores.blurhashes,
+            self.source_files,
+            self.thumbnail_pool,
+        )
+
+    @cached_property
+    def blurhash_expiry(self) -> BlurhashExpiry:
+        return BlurhashExpiry(self.stores.blurhashes)
 
     @cached_property
     def media_info(self) -> MediaInfo:

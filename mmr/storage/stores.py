@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import DestinationStore
@@ -26,6 +27,10 @@ class Stores:
     @cached_property
     def media(self) -> MediaStore:
         return MediaStore(self._db)
+
+    @cached_property
+    def blurhashes(self) -> BlurhashStore:
+        return BlurhashStore(self._db)
 
     @cached_property
     def media_ids(self) -> MediaIdStore:

@@ -119,6 +119,29 @@ class ThumbnailStore:
         )
         return [_record(row) for row in rows]
 
+    async def get_older(self, before_ts: int, limit: int) -> list[ThumbnailRecord]:
+        """The oldest of those made before a time (ms), so many at most."""
+        rows = await self._db.fetch_all(
+            "get_older_thumbnails",
+            f"SELECT {_COLUMNS} FROM thumbnails WHERE creation_ts < ?"  # noqa: S608
+            " ORDER BY creation_ts LIMIT ?",
+            (before_ts, limit),
+        )
+        return [_record(row) for row in rows]
+
+    async def count_around(self, ts: int, limit: int) -> tuple[int, int]:
+        """How many were made before a time (ms), and since; each ``limit`` at most."""
+        row = await self._db.fetch_one(
+            "count_thumbnails_around",
+            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM thumbnails"
+            " WHERE creation_ts < ? LIMIT ?) AS older),"
+            " (SELECT COUNT(*) FROM (SELECT 1 FROM thumbnails"
+            " WHERE creation_ts >= ? LIMIT ?) AS newer)",
+            (ts, limit, ts, limit),
+        )
+        assert row is not None
+        return row[0], row[1]
+
     def get_thumbnails_of_txn(
         self, txn: Transaction, origin: str, media_id: str
     ) -> list[ThumbnailRecord]:
