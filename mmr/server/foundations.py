@@ -32,9 +32,9 @@ from mmr.metrics import (
 )
 from mmr.storage.database import Database, open_database
 from mmr.storage.stores import Stores
-from mmr.thumbnailing.model import WorkerLimits
 from mmr.thumbnailing.pool import ThumbnailPool
 from mmr.util.clock import Clock
+from mmr.util.confined.limits import WorkerLimits
 from mmr.util.threads import WorkerPool
 
 _FILE_THREADS = 8

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import attrs
 
-from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
+from mmr.thumbnailing.model import Refusal, Refused
 from mmr.thumbnailing.process import Outcome, WorkerSlot
 from mmr.thumbnailing.programs import FAMILIES, Family, family_of, find_programs
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sniff import SNIFF_BYTES, sniff
+from mmr.util.confined.limits import WorkerLimits
 
 
 class Desk:

@@ -25,13 +25,13 @@ from mmr.thumbnailing.model import (
     Refused,
     Rendered,
     RenderOptions,
-    WorkerLimits,
     refusal_error,
 )
 from mmr.thumbnailing.process import WORKER_COMMAND, Outcome
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sizes import TargetSize
 from mmr.util.clock import Clock
+from mmr.util.confined.limits import WorkerLimits
 from mmr.util.threads import WorkerPool
 
 GATHER_SECONDS = 0.005

@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import attrs
 
-from mmr.thumbnailing.confinement import die_with_parent
 from mmr.thumbnailing.model import Refusal, Refused
+from mmr.util.confined.confinement import die_with_parent
 
 _SECONDS = 20
 """Of CPU; callers set the time on the wall, which ends earlier (R37)."""

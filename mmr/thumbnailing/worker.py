@@ -7,9 +7,7 @@ answers jobs over the socket that is its standard input until that is closed.
 from __future__ import annotations
 
 import json
-import math
 import os
-import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -20,11 +18,13 @@ from PIL import Image
 
 from mmr.thumbnailing import programs
 from mmr.thumbnailing.blurhash import blurhash_of
-from mmr.thumbnailing.confinement import confine
-from mmr.thumbnailing.model import Refusal, Refused, WorkerLimits
-from mmr.thumbnailing.protocol import Channel, Job, Part, Reply
+from mmr.thumbnailing.model import Refusal, Refused
+from mmr.thumbnailing.protocol import Job, Part, Reply
 from mmr.thumbnailing.renderers import describe, renderer_for
 from mmr.thumbnailing.sniff import SNIFF_BYTES, check_type
+from mmr.util.confined.channel import Channel
+from mmr.util.confined.confinement import confine, renew_cpu_limit
+from mmr.util.confined.limits import WorkerLimits
 
 Handler = Callable[[Job, BinaryIO, BinaryIO], Reply]
 
@@ -89,19 +89,10 @@ def serve(channel: Channel, limits: WorkerLimits, handler: Handler) -> None:
     """Answer jobs until the server hangs up."""
     while (received := channel.receive(max_files=2)) is not None:
         message, (source_fd, output_fd) = received
-        _renew_cpu_limit(limits.cpu_seconds)
+        renew_cpu_limit(limits.cpu_seconds)
         with open(source_fd, "rb") as source, open(output_fd, "wb") as output:
             reply = answer(handler, Job.decode(message), source, output)
         channel.send(reply.encode())
-
-
-def _renew_cpu_limit(seconds: int) -> None:
-    """The kernel counts over the life of the process, so the limit moves along."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = math.ceil(used.ru_utime + used.ru_stime)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = spent + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
 def main(handler: Handler = handle) -> None:

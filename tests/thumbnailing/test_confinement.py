@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from mmr.thumbnailing.model import RenderOptions, WorkerLimits
-from mmr.thumbnailing.process import WORKER_COMMAND, WorkerProcess
+from mmr.thumbnailing.model import RenderOptions
+from mmr.thumbnailing.process import WORKER_COMMAND
 from mmr.thumbnailing.protocol import Job
+from mmr.util.confined.limits import WorkerLimits
+from mmr.util.confined.process import WorkerProcess
 
 HOSTILE_COMMAND = (sys.executable, "-m", "tests.thumbnailing.hostile_worker")
 LIMITS = WorkerLimits()
@@ -116,7 +118,7 @@ def test_no_connection_can_be_made(worker: WorkerProcess, tmp_path: Path) -> Non
     """R35."""
     if not any("network" in line or "socket" in line for line in worker.confinement):
         pytest.skip("the kernel offers neither namespaces nor seccomp here")
-    (folder,) = tmp_path.glob("thumbnailer-*")
+    (folder,) = tmp_path.glob("worker-*")
     with socket.create_server(("127.0.0.1", 0)) as server:
         (folder / "port").write_text(str(server.getsockname()[1]))
 
@@ -153,8 +155,9 @@ def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
     program = f"""
 import os, signal, sys
 from pathlib import Path
-from mmr.thumbnailing.model import WorkerLimits
-from mmr.thumbnailing.process import WORKER_COMMAND, WorkerProcess
+from mmr.thumbnailing.process import WORKER_COMMAND
+from mmr.util.confined.limits import WorkerLimits
+from mmr.util.confined.process import WorkerProcess
 worker = WorkerProcess(WORKER_COMMAND, WorkerLimits(), Path({str(tmp_path)!r}))
 print(worker.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmr.thumbnailing.model import Refusal, Refused, RenderOptions, WorkerLimits
+from mmr.thumbnailing.model import Refusal, Refused, RenderOptions
 from mmr.thumbnailing.process import WORKER_COMMAND, WorkerSlot
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sizes import TargetSize
 from mmr.types import Method
+from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import encoded, exif_block, photo, samples
 

@@ -21,13 +21,13 @@ from mmr.thumbnailing.model import (
     Refusal,
     Rendered,
     RenderOptions,
-    WorkerLimits,
 )
 from mmr.thumbnailing.pool import MAX_TARGETS, ThumbnailPool
 from mmr.thumbnailing.process import WORKER_COMMAND
 from mmr.thumbnailing.sizes import DEFAULT_SIZES, TargetSize
 from mmr.types import Method
 from mmr.util.clock import Clock
+from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import (
     RED,

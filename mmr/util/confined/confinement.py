@@ -8,13 +8,14 @@ a part of it, and the rest still holds.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import sys
 from collections.abc import Sequence
 
-from mmr.thumbnailing import landlock, seccomp
-from mmr.thumbnailing.model import WorkerLimits
+from mmr.util.confined import landlock, seccomp
+from mmr.util.confined.limits import WorkerLimits
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -76,6 +77,15 @@ def _limit_resources(limits: WorkerLimits) -> list[str]:
         f"CPU {limits.cpu_seconds} s a job",
         f"files {limits.file_bytes >> 20} MiB",
     ]
+
+
+def renew_cpu_limit(seconds: int) -> None:
+    """Before each job: the kernel counts over the life of the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = math.ceil(used.ru_utime + used.ru_stime)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = spent + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
 def _yield_to_others() -> list[str]:

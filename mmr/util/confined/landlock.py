@@ -89,7 +89,8 @@ def _allow_programs(
 
 def _code_folders() -> list[str]:
     """Where the libraries import parts of themselves from, when first needed."""
-    modules = (sys.modules[name] for name in ("os", "PIL") if name in sys.modules)
+    names = ("os", "PIL", "lxml")
+    modules = (sys.modules[name] for name in names if name in sys.modules)
     files = (module.__file__ for module in modules)
     return [os.path.dirname(file) for file in files if file]
 
