@@ -6,7 +6,11 @@ import struct
 import zlib
 from io import BytesIO
 
+import pillow_heif
+import pillow_jxl  # noqa: F401  (it writes the samples)
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
+
+pillow_heif.register_heif_opener()
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CORNERS = (RED, GREEN, BLUE, WHITE)
@@ -209,12 +213,23 @@ def raw_gif(frames: int, size: tuple[int, int], frame: tuple[int, int]) -> bytes
     return head + picture * frames + b"\x3b"
 
 
-def samples() -> dict[str, bytes]:
-    """One good file of every type that is thumbnailed, by content type."""
-    picture = quadrants(160, 120)
+def samples(picture: Image.Image | None = None) -> dict[str, bytes]:
+    """One good file of every type that is thumbnailed, by content type.
+
+    Args:
+        picture: What is on it; of a GIF without one there are frames.
+    """
+    is_given = picture is not None
+    picture = picture or quadrants(160, 120)
+    frames = gif_of([RED, GREEN, BLUE], (160, 120))
     return {
+        "image/avif": encoded(picture, "AVIF", quality=90, speed=10),
+        "image/bmp": encoded(picture, "BMP"),
+        "image/heic": encoded(picture, "HEIF", quality=90),
+        "image/jxl": encoded(picture, "JXL", quality=90),
+        "image/tiff": encoded(picture, "TIFF", compression="tiff_lzw"),
         "image/jpeg": encoded(picture, "JPEG", quality=90),
         "image/png": encoded(picture, "PNG"),
-        "image/gif": gif_of([RED, GREEN, BLUE], (160, 120)),
+        "image/gif": encoded(picture, "GIF") if is_given else frames,
         "image/webp": encoded(picture, "WEBP", quality=90),
     }

@@ -7,7 +7,13 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.model import (
+    STILL_TYPES,
+    ImageInfo,
+    Refusal,
+    Refused,
+    RenderOptions,
+)
 from mmr.thumbnailing.protocol import Job, Reply
 from mmr.thumbnailing.renderers import renderer_for
 from mmr.thumbnailing.renderers.base import Encoded
@@ -61,7 +67,8 @@ def refusal(data: bytes, options: RenderOptions = OPTIONS) -> Refusal:
 
 
 def answered(data: bytes) -> Reply:
-    job = Job("image/png", (BOX,), OPTIONS)
+    options = RenderOptions(allowed_types=STILL_TYPES | {"image/jxl"})
+    job = Job("image/png", (BOX,), options)
     return answer(handle, job, BytesIO(data), BytesIO())
 
 

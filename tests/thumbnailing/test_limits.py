@@ -144,13 +144,7 @@ def test_the_limit_of_pixels_is_the_operators() -> None:
 @pytest.mark.parametrize("content_type", sorted(RENDERERS))
 def test_a_truncated_file_is_an_error_wherever_it_ends(content_type: str) -> None:
     """R30."""
-    picture = photo(160, 120)
-    data = {
-        "image/jpeg": encoded(picture, "JPEG"),
-        "image/png": encoded(picture, "PNG"),
-        "image/gif": encoded(picture.quantize(64), "GIF"),
-        "image/webp": encoded(picture, "WEBP"),
-    }[content_type]
+    data = samples(photo(160, 120))[content_type]
     # A GIF is whole without its last byte, the trailer; browsers show it.
     last = len(data) - (2 if content_type == "image/gif" else 1)
     for length in {*range(13, last, max(1, last // 60)), last - 1, last}:
@@ -169,7 +163,7 @@ def test_a_header_that_lies_about_the_size_is_an_error() -> None:
 
 def test_formats_off_the_list_have_no_renderer() -> None:
     """R29."""
-    for content_type in ("image/tiff", "image/bmp", "application/zip", "image/x-eps"):
+    for content_type in ("image/x-icon", "image/psd", "image/x-eps"):
         with pytest.raises(Refused):
             renderer_for(content_type)
 
@@ -190,4 +184,5 @@ def test_every_open_names_one_format(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sniffed is not None
         list(renderer_for(sniffed.content_type).render(data, [BOX], OPTIONS))
 
-    assert {*map(tuple, asked)} == {("GIF",), ("JPEG",), ("PNG",), ("WEBP",)}
+    formats = {"AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP"}
+    assert {*map(tuple, asked)} == {(format,) for format in formats}

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
 
 from mmr.thumbnailing import ffmpeg
+from mmr.thumbnailing.codecs import OPTIONAL
 from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
 from mmr.thumbnailing.renderers.audio import AudioRenderer
 from mmr.thumbnailing.renderers.base import Renderer
 from mmr.thumbnailing.renderers.moving import GifRenderer, PngRenderer, WebPRenderer
 from mmr.thumbnailing.renderers.pdf import PdfRenderer
+from mmr.thumbnailing.renderers.scans import BmpRenderer, TiffRenderer
 from mmr.thumbnailing.renderers.stills import JpegRenderer
 from mmr.thumbnailing.renderers.svg import SvgRenderer
 from mmr.thumbnailing.renderers.video import VideoRenderer
+
+
+def _optional() -> Iterator[tuple[str, Renderer]]:
+    for content_type, codec in OPTIONAL.items():
+        module, name = codec.renderer
+        # A broken package must not take the other formats with it.
+        with contextlib.suppress(ImportError):
+            yield content_type, getattr(import_module(module), name)()
+
 
 RENDERERS: Mapping[str, Renderer] = MappingProxyType(
     {
@@ -21,6 +34,9 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
         "image/jpeg": JpegRenderer(),
         "image/png": PngRenderer(),
         "image/webp": WebPRenderer(),
+        "image/bmp": BmpRenderer(),
+        "image/tiff": TiffRenderer(),
+        **dict(_optional()),
     }
 )
 
