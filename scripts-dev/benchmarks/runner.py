@@ -37,11 +37,16 @@ _LONGEST_PROBE_S = 2.0
 
 @attrs.frozen
 class Contender:
-    """A server and what it has to do."""
+    """A server and what it has to do.
+
+    Args:
+        idle_mb: Its memory before it did anything.
+    """
 
     label: str
     server: Server
     workload: Workload
+    idle_mb: float
 
 
 @attrs.frozen
@@ -111,20 +116,20 @@ def _contenders(name: str, peers: Sequence[str]) -> Iterator[list[Contender]]:
     }
     with temporary_folder() as folder, contextlib.ExitStack() as stack:
 
-        def started(label: str, maker: Callable[[Path], Server]) -> Server:
+        def started(label: str, maker: Callable[[Path], Server]) -> Contender:
             (folder / label).mkdir()
             server = maker(folder / label)
             stack.callback(server.stop)
             server.start()
-            return server
+            return Contender(label, server, task, usage(server.pid).rss_mb)
 
-        contenders = [Contender(OURS, started(OURS, Mmr), task)]
+        contenders = [started(OURS, Mmr)]
         if task.sibling is not None:
             label, other = task.sibling
-            contenders.append(Contender(label, contenders[0].server, other))
+            contenders.append(attrs.evolve(contenders[0], label=label, workload=other))
         for peer in peers:
             if peer in PEERS[name]:
-                contenders.append(Contender(peer, started(peer, makers[peer]), task))
+                contenders.append(started(peer, makers[peer]))
         for contender in contenders:
             contender.workload.prepare(contender.server)
         yield contenders
@@ -161,7 +166,7 @@ def _measure(
     found["rss_before_mb"].append(before.rss_mb)
     found["rss_after_mb"].append(after.rss_mb)
     found["rss_peak_mb"].append(after.peak_mb)
-    found["growth_mb"].append(after.peak_mb - before.rss_mb)
+    found["growth_mb"].append(after.peak_mb - contender.idle_mb)
     if upload_ms is not None:
         found["upload_ms"].append(upload_ms)
     return max(0.0, others_s / took_s)

@@ -38,7 +38,7 @@ METRICS = (
     Metric("rss_before_mb", "RSS before MB", None),
     Metric("rss_after_mb", "RSS after MB", False),
     Metric("rss_peak_mb", "RSS peak MB", False),
-    Metric("growth_mb", "peak above before MB", None),
+    Metric("growth_mb", "peak above idle MB", None),
     Metric("errors", "wrong answers", None),
 )
 
