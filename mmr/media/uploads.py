@@ -183,9 +183,10 @@ class Uploads:
                 "Upload request is for another domain.",
                 "M_FORBIDDEN",
             )
+        # In this order: another upload's commit turns the one into the other.
+        pending = await self._pending.get_pending(mxc.origin, mxc.media_id)
         if await self._media.get_media(mxc.origin, mxc.media_id) is not None:
             raise cannot_overwrite()
-        pending = await self._pending.get_pending(mxc.origin, mxc.media_id)
         if pending is None or pending.expires_ts < self._clock.time_ms():
             raise not_found("Media expired or not found.")
         if pending.user_id != user_id:

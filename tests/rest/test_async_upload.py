@@ -86,6 +86,21 @@ class AsyncUploadCases(ServerCase):
         self.assertEqual(await self.count("mmr_object_intents"), 0)
         self.assertEqual(len(self.files()), 2)
 
+    async def test_the_later_of_two_puts_is_told_so_however_close_they_are(
+        self,
+    ) -> None:
+        """The other's commit comes between the look-ups of the check."""
+        media_id = await self.create()
+        original = self.server.stores.pending.get_pending
+
+        async def commit_first(origin: str, wanted: str) -> object:
+            patch.restore()
+            self.assertEqual((await self.put(media_id, b"one")).status, 200)
+            return await original(origin, wanted)
+
+        patch = self.patch(self.server.stores.pending, "get_pending", commit_first)
+        self.assertEqual((await self.put(media_id, b"other")).status, 409)
+
     async def test_a_put_that_fails_leaves_the_id_usable(self) -> None:
         """Spec §3.3."""
         media_id = await self.create()

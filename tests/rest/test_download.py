@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 from tests.harness import HOST, ServerCase, jpeg, png
 
 PREFIXES = (
@@ -223,3 +226,23 @@ class Downloads(ServerCase):
         self.assertIn(b"Content-Length: %d" % len(LARGE), head)
         self.assertEqual(body, LARGE[: len(body)])
         self.assertLess(len(body), len(LARGE))
+
+    async def test_a_client_that_leaves_holds_no_file_open(self) -> None:
+        """R66."""
+        media_id = await self.upload(LARGE * 20)
+        wire = await self.wire()
+        assert wire.transport is not None
+        wire.transport.pauseProducing()
+        path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
+        wire.send(self.head("GET", path))
+        await self.eventually(lambda: self.open_files() == 1)
+        wire.abort()
+        await self.eventually(lambda: self.open_files() == 0, seconds=2)
+
+    def open_files(self) -> int:
+        """Descriptors of this process within the media folder."""
+        links = []
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                links.append(os.readlink(f"/proc/self/fd/{number}"))
+        return sum(link.startswith(str(self.media_folder)) for link in links)
