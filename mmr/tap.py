@@ -26,6 +26,7 @@ from mmr.http.listen import listen_tcp
 from mmr.logging import setup_logging
 from mmr.metrics import metrics_site
 from mmr.server import MediaRepoServer
+from mmr.thumbnailing.programs import describe_programs
 from mmr.util import systemd
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,8 @@ class MmrService(MultiService):
         self._server = server
         confinement = await server.thumbnail_pool.describe()
         logger.info("Decoding workers are confined: %s", ", ".join(confinement))
+        for line in describe_programs(_thumbnailed_types(self._config)):
+            logger.info("Thumbnails of %s", line)
         self._listen(self._config)
         self._watcher = ConfigWatcher(
             self._paths, server.clock, server.files, self._reload
@@ -241,6 +244,11 @@ def makeService(options: Options) -> MmrService:
     for warning in config.warnings:
         logger.warning("%s", warning)
     return MmrService(options.paths, config, options.machine_id, reactor)
+
+
+def _thumbnailed_types(config: Config) -> set[str]:
+    sections = (config, *config.domains.values())
+    return {name for section in sections for name in section.thumbnails.types}
 
 
 def _bound(key: str, listen: Any) -> IListeningPort:

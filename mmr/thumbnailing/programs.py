@@ -12,7 +12,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -75,6 +75,24 @@ def find_programs(family: Family) -> Mapping[str, str]:
     found = {name: shutil.which(name) for name in family.programs}
     paths = {name: os.path.realpath(path) for name, path in found.items() if path}
     return paths if len(paths) == len(family.programs) else {}
+
+
+def describe_programs(wanted: Iterable[str]) -> list[str]:
+    """For the log of the start: what there is, and what is missing.
+
+    Args:
+        wanted: The types of ``thumbnails.types``.
+    """
+    wanted_families = {family_of(content_type) for content_type in wanted}
+    lines = []
+    for family in FAMILIES:
+        found = find_programs(family)
+        if found:
+            lines.append(f"{family.name}: by {', '.join(found.values())}")
+        elif family in wanted_families:
+            names = " and ".join(family.programs)
+            lines.append(f"{family.name}: no thumbnails, because {names} is not here")
+    return lines
 
 
 _usable: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""Programs for admins beside the server: one module each."""

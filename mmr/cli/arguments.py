@@ -1,0 +1,59 @@
+"""Command lines as matrix-media-repo's programs take them.
+
+Flags have one dash or two, ``-name value`` or ``-name=value``, and ``-h`` may be a flag
+like any other: help is ``-help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_TRUE = frozenset({"1", "t", "true", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "no", "off"})
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser for one program.
+
+    Args:
+        prog: Its name.
+        description: What it does.
+        examples: Command lines, shown below the flags.
+    """
+
+    def __init__(self, prog: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.flag("help", "show this help and exit", action="help")
+
+    def flag(self, name: str, help: str, **options: Any) -> None:
+        """Add a flag, with one dash and with two."""
+        self.add_argument(f"-{name}", f"--{name}", help=help, **options)
+
+    def switch(self, name: str, help: str, **options: Any) -> None:
+        """Add a flag that is on when it is there, or is ``=true`` or ``=false``."""
+        self.flag(
+            name,
+            help,
+            type=_truth,
+            nargs="?",
+            const=True,
+            default=False,
+            metavar="true|false",
+            **options,
+        )
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
