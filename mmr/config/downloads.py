@@ -54,7 +54,7 @@ class DownloadsConfig(Section):
     )
     num_workers: Annotated[Int, workers(WORKERS_WHEN_UNLIMITED)] = setting(
         10,
-        "Remote media fetched at the same time; 0 or less takes 100.",
+        "Remote media fetched from one server at the same time; 0 or less takes 100.",
         50,
         Mark.MAIN_ONLY,
     )

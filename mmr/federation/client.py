@@ -64,6 +64,7 @@ class FederationRequest:
         follows: Redirects are followed, unsigned.
         heeds_back_off: Whether a server that is left alone is left alone by this too,
             and whether the outcome counts.
+        user: Whoever caused it, for the bounds per user (R20).
     """
 
     destination: str
@@ -72,6 +73,7 @@ class FederationRequest:
     signed_by: DomainConfig | None = None
     follows: bool = False
     heeds_back_off: bool = True
+    user: str | None = None
 
 
 class FederationClient:
@@ -142,7 +144,9 @@ class FederationClient:
             except FetchFailed as failure:
                 raise from_fetch(failure) from failure
 
-    async def follow(self, url: str, purpose: Purpose) -> GuardedResponse:
+    async def follow(
+        self, url: str, purpose: Purpose, user: str | None = None
+    ) -> GuardedResponse:
         """Fetch a URL that a server pointed at: unsigned, with every check (R14).
 
         Returns:
@@ -157,6 +161,7 @@ class FederationClient:
                 purpose,
                 schemes=(self._switches.scheme,),
                 verify=not self._switches.unsafe,
+                user=user,
             )
         except FetchFailed as failure:
             raise from_fetch(failure, "location") from failure
@@ -225,6 +230,7 @@ class FederationClient:
             tls_name=route.tls_name,
             headers=headers,
             verify=not self._switches.unsafe,
+            user=request.user,
         )
 
     async def _follow_answer(
@@ -239,7 +245,7 @@ class FederationClient:
             there = here.join(location, (scheme,))
         except FetchFailed as failure:
             raise from_fetch(failure, "location") from failure
-        return await self.follow(str(there), request.purpose)
+        return await self.follow(str(there), request.purpose, request.user)
 
 
 async def _answered(response: GuardedResponse) -> RemoteAnswered:

@@ -23,6 +23,7 @@ from mmr.federation.multipart import (
 )
 from mmr.http.guard import FetchFailed, GuardedResponse, Purpose
 from mmr.http.headers import clean_content_type
+from mmr.metrics import count_remote_attempt
 from mmr.types import Mxc
 from mmr.util.clock import Clock
 
@@ -93,6 +94,16 @@ class RemoteFile:
 
 
 @attrs.frozen
+class _Wanted:
+    """What is wanted, in whose name, and because of whom."""
+
+    domain: DomainConfig
+    mxc: Mxc
+    wait_ms: int
+    user: str | None
+
+
+@attrs.frozen
 class _Limits:
     max_bytes: int
     purpose: Purpose
@@ -114,13 +125,16 @@ class RemoteMediaClient:
         self._is_own = is_own
         self._known: Expiring[str, Endpoint] = Expiring(clock, _MAX_KNOWN)
 
-    async def open(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> RemoteFile:
+    async def open(
+        self, domain: DomainConfig, mxc: Mxc, wait_ms: int, user: str | None = None
+    ) -> RemoteFile:
         """Find the file, and begin to receive it.
 
         Args:
             domain: In whose name we ask.
             mxc: Of another server.
             wait_ms: How long the origin may wait for an upload that is to come.
+            user: Whoever asks for it, for the bounds per user (R20).
 
         Raises:
             RemoteFailed: with the cause, which clients may see.
@@ -129,7 +143,7 @@ class RemoteMediaClient:
         try:
             if self._is_own(mxc.origin):
                 raise RemoteFailed(Cause.NOT_FOUND, "server name", "our own")
-            return await self._open(domain, mxc, wait_ms)
+            return await self._open(_Wanted(domain, mxc, wait_ms, user))
         except RemoteFailed as failure:
             # Back-off has said so once already, when it began.
             is_news = failure.is_servers_fault and failure.step != "back-off"
@@ -140,41 +154,36 @@ class RemoteMediaClient:
             logger.error("Asking for %s failed at step 'signing': %s", mxc, error)
             raise unavailable("The server can't sign requests.") from error
 
-    async def _open(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> RemoteFile:
-        endpoints = [e for e in Endpoint if domain.signing_key_path or not e.is_signed]
-        known = self._known.get(mxc.origin)
+    async def _open(self, wanted: _Wanted) -> RemoteFile:
+        has_key = bool(wanted.domain.signing_key_path)
+        endpoints = [e for e in Endpoint if has_key or not e.is_signed]
+        origin = wanted.mxc.origin
+        known = self._known.get(origin)
         if known in endpoints[1:]:
             try:
-                return await self._ask(known, domain, mxc, wait_ms)
+                return await self._ask(known, wanted)
             except RemoteAnswered as failure:
                 # After an upgrade the old route only has old media.
                 is_outdated = failure.cause in {Cause.NOT_FOUND, Cause.REFUSED}
                 if not is_outdated and not failure.is_unknown_endpoint:
                     raise
-                self._known.drop(mxc.origin)
-        return await self._try_all(endpoints, domain, mxc, wait_ms)
+                self._known.drop(origin)
+        return await self._try_all(endpoints, wanted)
 
-    async def _try_all(
-        self,
-        endpoints: list[Endpoint],
-        domain: DomainConfig,
-        mxc: Mxc,
-        wait_ms: int,
-    ) -> RemoteFile:
+    async def _try_all(self, endpoints: list[Endpoint], wanted: _Wanted) -> RemoteFile:
         for endpoint in endpoints:
             try:
-                file = await self._ask(endpoint, domain, mxc, wait_ms)
+                file = await self._ask(endpoint, wanted)
             except RemoteAnswered as failure:
                 if not failure.is_unknown_endpoint or endpoint is endpoints[-1]:
                     raise
             else:
-                self._known.put(mxc.origin, endpoint, _KNOWN_S)
+                self._known.put(wanted.mxc.origin, endpoint, _KNOWN_S)
                 return file
         raise AssertionError("the last endpoint's answer is final")
 
-    async def _ask(
-        self, endpoint: Endpoint, domain: DomainConfig, mxc: Mxc, wait_ms: int
-    ) -> RemoteFile:
+    async def _ask(self, endpoint: Endpoint, wanted: _Wanted) -> RemoteFile:
+        domain, mxc = wanted.domain, wanted.mxc
         seconds = float(domain.timeouts.federation_timeout_seconds)
         limits = _Limits(
             domain.downloads.max_bytes or _NO_LIMIT,
@@ -182,28 +191,32 @@ class RemoteMediaClient:
         )
         request = FederationRequest(
             destination=mxc.origin,
-            target=endpoint.target(mxc, wait_ms),
+            target=endpoint.target(mxc, wanted.wait_ms),
             purpose=limits.purpose,
             signed_by=domain if endpoint.is_signed else None,
             follows=endpoint is not Endpoint.FEDERATION,
+            user=wanted.user,
         )
+        count_remote_attempt(mxc.origin)
         response = await self._client.get(request)
         try:
             if endpoint is Endpoint.FEDERATION:
-                return await self._unwrap(response, limits)
+                return await self._unwrap(response, limits, wanted.user)
             return _plain(response, limits)
         except BaseException:
             response.abort()
             raise
 
-    async def _unwrap(self, response: GuardedResponse, limits: _Limits) -> RemoteFile:
+    async def _unwrap(
+        self, response: GuardedResponse, limits: _Limits, user: str | None
+    ) -> RemoteFile:
         if response.length is not None:
             _check_size(response.length - MAX_FRAMING_BYTES, limits)
         envelope = await _open_envelope(response)
         location = envelope.headers.get("location")
         if location is not None:
             response.abort()
-            there = await self._client.follow(location, limits.purpose)
+            there = await self._client.follow(location, limits.purpose, user)
             return _plain(there, limits)
         body = _checked(envelope.body, limits)
         return RemoteFile(response, envelope.headers.get, None, body)

@@ -28,6 +28,7 @@ class MediaQuery:
         domain: The homeserver that was asked.
         allow_remote: Whether the origin may be asked for it.
         wait_ms: How long to wait for media that is reserved but not uploaded yet.
+        asker: The user, else the address: who is charged for a fetch (R20).
     """
 
     domain: DomainConfig
@@ -35,6 +36,7 @@ class MediaQuery:
     requester: Requester
     allow_remote: bool = True
     wait_ms: int = 20_000
+    asker: str | None = None
 
 
 @attrs.frozen(slots=True)
@@ -167,4 +169,8 @@ class Downloads:
         # frozen for them anyway.
         if self._rules.freeze() and not requester.is_authenticated:
             raise needs_auth()
-        return await self._remote.fetch(query.domain, query.mxc, query.wait_ms)
+        if not requester.is_authenticated and await self._records.was_frozen(query.mxc):
+            raise needs_auth()
+        return await self._remote.fetch(
+            query.domain, query.mxc, query.wait_ms, query.asker
+        )

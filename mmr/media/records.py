@@ -34,6 +34,10 @@ class MediaRecords:
             self._cache.put(mxc, record, fill)
         return record
 
+    async def was_frozen(self, mxc: Mxc) -> bool:
+        """Whether media that isn't here was frozen when it was, and will be (D45)."""
+        return await self._store.is_restricted(mxc.origin, mxc.media_id)
+
     def invalidate(self, mxc: Mxc) -> None:
         """Forget a record that was written, changed or deleted."""
         self._cache.invalidate(mxc)

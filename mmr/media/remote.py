@@ -6,13 +6,15 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+import attrs
+
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from mmr.config import DomainConfig
-from mmr.datastores.base import ObjectWriter, StoredObject
+from mmr.datastores.base import Datastore, ObjectWriter, StoredObject
 from mmr.datastores.registry import Datastores
-from mmr.errors import MatrixError, unavailable
+from mmr.errors import MatrixError, not_found, unavailable
 from mmr.media.commit import ObjectCommitter
 from mmr.media.failures import RemoteFailures
 from mmr.media.records import MediaRecords
@@ -22,12 +24,11 @@ from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, Mxc
 from mmr.util.clock import Clock
-from mmr.util.single_flight import SingleFlight
-from mmr.util.slots import Slot, Slots
+from mmr.util.slots import SlotsByKey
 
 logger = logging.getLogger(__name__)
 
-# Fetches that may wait for a slot; one more is refused with 503.
+# Fetches from one server that may wait for a slot; one more is refused with 503.
 _MAX_WAITING = 1000
 
 
@@ -62,8 +63,10 @@ class RemoteFile(Protocol):
 class RemoteSource(Protocol):
     """Asks the origin (`mmr.federation.media`)."""
 
-    async def open(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> RemoteFile:
-        """Find the file.
+    async def open(
+        self, domain: DomainConfig, mxc: Mxc, wait_ms: int, user: str | None
+    ) -> RemoteFile:
+        """Find the file, and say in one log line why it can't be had.
 
         Raises:
             RemoteFailed: with the cause, which is a `MatrixError` for clients.
@@ -71,11 +74,23 @@ class RemoteSource(Protocol):
         ...
 
 
+@attrs.frozen
+class _Fetch:
+    """What to fetch, in whose name, because of whom; and those who wait for it."""
+
+    domain: DomainConfig
+    mxc: Mxc
+    wait_ms: int
+    user: str | None
+    transfer: Transfer = attrs.Factory(Transfer)
+
+
 class RemoteMedia:
     """Fetches remote media: one fetch per media at a time, whoever asks.
 
     Args:
-        max_fetches: ``downloads.numWorkers``: fetches that run at once.
+        max_fetches: ``downloads.numWorkers``: fetches from one server at once. All
+            together are bounded by the guarded client (R20).
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
     """
 
@@ -99,12 +114,26 @@ class RemoteMedia:
         self._committer = committer
         self._failures = failures
         self._clock = clock
-        self._slots = Slots("downloads", max_fetches, _MAX_WAITING)
+        self._slots = SlotsByKey("downloads", max_fetches, _MAX_WAITING)
         self._freeze = freeze
-        self._opening: SingleFlight[Mxc, Transfer] = SingleFlight()
         self._transfers: dict[Mxc, Transfer] = {}
+        self._running: set[Deferred[None]] = set()
 
-    async def fetch(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> Transfer:
+    @property
+    def running(self) -> int:
+        """Fetches under way, those included that wait for their turn."""
+        return len(self._running)
+
+    async def stop(self) -> None:
+        """Give up what is being fetched; nothing of it stays."""
+        for running in list(self._running):
+            running.cancel()
+        while self._running:
+            await next(iter(self._running))
+
+    async def fetch(
+        self, domain: DomainConfig, mxc: Mxc, wait_ms: int, user: str | None = None
+    ) -> Transfer:
         """The fetch of this media, begun now or under way already.
 
         Returns:
@@ -116,52 +145,26 @@ class RemoteMedia:
         self._failures.check(mxc)
         transfer = self._transfers.get(mxc)
         if transfer is None:
-            transfer = await self._opening.run(
-                mxc, lambda: self._begin(domain, mxc, wait_ms)
-            )
+            fetch = _Fetch(domain, mxc, wait_ms, user)
+            transfer = self._transfers[mxc] = fetch.transfer
+            running = Deferred.fromCoroutine(self._run(fetch))
+            if not running.called:
+                self._running.add(running)
+                running.addBoth(lambda _: self._running.discard(running))
         await transfer.begun()
         return transfer
 
-    async def keep(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> MediaRecord:
-        """Fetch the whole file, for a thumbnail of it.
-
-        Raises:
-            MatrixError: as `fetch`.
-        """
-        transfer = await self.fetch(domain, mxc, wait_ms)
-        return await transfer.finished()
-
-    async def _begin(self, domain: DomainConfig, mxc: Mxc, wait_ms: int) -> Transfer:
-        slot = await self._slots.take()
-        try:
-            remote = await self._source.open(domain, mxc, wait_ms)
-        except MatrixError as error:
-            slot.release()
-            self._failures.remember(mxc, error, domain.downloads)
-            raise
-        except BaseException:
-            slot.release()
-            raise
-        transfer = Transfer(remote.content_type, remote.name, remote.size)
-        self._transfers[mxc] = transfer
-        Deferred.fromCoroutine(self._run(domain, mxc, remote, transfer, slot))
-        return transfer
-
-    async def _run(
-        self,
-        domain: DomainConfig,
-        mxc: Mxc,
-        remote: RemoteFile,
-        transfer: Transfer,
-        slot: Slot,
-    ) -> None:
+    async def _run(self, fetch: _Fetch) -> None:
         """Receive and keep. It goes on when clients leave: the next one gains by it."""
+        mxc, transfer = fetch.mxc, fetch.transfer
         try:
-            record = await self._receive_and_commit(domain, mxc, remote, transfer)
+            record = await self._fetch(fetch)
+        except CancelledError:
+            del self._transfers[mxc]
+            await transfer.failed(Failure(unavailable("The server is stopping.")))
         except BaseException as error:
             if isinstance(error, MatrixError):
-                self._failures.remember(mxc, error, domain.downloads)
-                logger.warning("Fetching %s failed: %s", mxc, error)
+                self._failures.remember(mxc, error, fetch.domain.downloads)
             else:
                 logger.exception("Fetching %s failed", mxc)
             del self._transfers[mxc]
@@ -170,40 +173,30 @@ class RemoteMedia:
             self._records.invalidate(mxc)
             del self._transfers[mxc]
             await transfer.kept(record)
-        finally:
-            slot.release()
-            await remote.close()
+
+    async def _fetch(self, fetch: _Fetch) -> MediaRecord:
+        async with self._slots.taken(fetch.mxc.origin):
+            remote = await self._source.open(
+                fetch.domain, fetch.mxc, fetch.wait_ms, fetch.user
+            )
+            try:
+                fetch.transfer.opened(remote.content_type, remote.name, remote.size)
+                return await self._receive_and_commit(fetch, remote)
+            finally:
+                await remote.close()
 
     async def _receive_and_commit(
-        self,
-        domain: DomainConfig,
-        mxc: Mxc,
-        remote: RemoteFile,
-        transfer: Transfer,
+        self, fetch: _Fetch, remote: RemoteFile
     ) -> MediaRecord:
-        datastore = await self._datastores.choose(Kind.REMOTE_MEDIA, domain)
+        datastore = await self._datastores.choose(Kind.REMOTE_MEDIA, fetch.domain)
         writer = await datastore.create(remote.size)
         try:
-            await self._receive(remote, writer, transfer)
-            rows = RemoteMediaRows(
-                NewMedia(
-                    origin=mxc.origin,
-                    media_id=mxc.media_id,
-                    upload_name=remote.name,
-                    content_type=remote.content_type,
-                    user_id="",
-                    requires_auth=self._freeze(),
-                    is_prescribed=True,
-                ),
-                self._media,
-                self._clock.time_ms(),
-            )
-            return await self._committer.commit(writer, datastore, rows)
-        except CommitOutcomeUnknown:
-            record = await self._media.get_media(mxc.origin, mxc.media_id)
-            if record is None:
-                raise unavailable("The media could not be stored. Try again.") from None
-            return record
+            try:
+                await self._receive(remote, writer, fetch.transfer)
+            except MatrixError as error:
+                logger.warning("Fetching %s failed: %s", fetch.mxc, error)
+                raise
+            return await self._keep(fetch.mxc, remote, writer, datastore)
         finally:
             await writer.discard()
 
@@ -220,3 +213,38 @@ class RemoteMedia:
             else:
                 await writer.spill()
             transfer.received(written, writer.size)
+
+    async def _keep(
+        self, mxc: Mxc, remote: RemoteFile, writer: ObjectWriter, datastore: Datastore
+    ) -> MediaRecord:
+        try:
+            record = await self._commit(mxc, remote, writer, datastore)
+        except MatrixError as error:
+            logger.warning("Keeping %s failed: %s", mxc, error)
+            # Quarantined content is not there, for those who ask for it (R87).
+            raise not_found() if error.status == 403 else error from error
+        if record.size_bytes != writer.size:
+            # Another process was given other bytes; ours are on their way to clients.
+            raise unavailable("The media changed while it was fetched. Try again.")
+        return record
+
+    async def _commit(
+        self, mxc: Mxc, remote: RemoteFile, writer: ObjectWriter, datastore: Datastore
+    ) -> MediaRecord:
+        new = NewMedia(
+            origin=mxc.origin,
+            media_id=mxc.media_id,
+            upload_name=remote.name,
+            content_type=remote.content_type,
+            user_id="",
+            requires_auth=self._freeze(),
+            is_prescribed=True,
+        )
+        rows = RemoteMediaRows(new, self._media, self._clock.time_ms())
+        try:
+            return await self._committer.commit(writer, datastore, rows)
+        except CommitOutcomeUnknown:
+            record = await self._media.get_media(mxc.origin, mxc.media_id)
+            if record is None:
+                raise unavailable("The media could not be stored. Try again.") from None
+            return record

@@ -17,32 +17,38 @@ from mmr.storage.media import MediaRecord
 
 HELD_BACK_BYTES = 64 * 1024
 """Not given out before the hash and the hooks have passed (R87)."""
-_PIECE_BYTES = 256 * 1024
+# Each client of a fetch has one of these in memory at most.
+_PIECE_BYTES = 64 * 1024
 
 
 class Transfer:
     """One fetch, as those see it who wait for it.
 
     Attributes:
-        content_type: As the remote server says.
+        content_type: As the remote server says. This and the next two are known once
+            `begun` has returned.
         name: Likewise; empty when it says none.
         size: Bytes as announced; None when they weren't.
         record: The file's record, once it is kept.
     """
 
-    def __init__(self, content_type: str, name: str, size: int | None) -> None:
-        self.content_type = content_type
-        self.name = name
-        self.size = size
+    def __init__(self) -> None:
+        self.content_type = ""
+        self.name = ""
+        self.size: int | None = None
         self.record: MediaRecord | None = None
         self._written: StoredObject | None = None
         self._available = 0
         self._is_over = False
         self._failure: Failure | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: set[Deferred[None]] = set()
         self._readers = 0
 
     # The fetch's side.
+
+    def opened(self, content_type: str, name: str, size: int | None) -> None:
+        """The remote server has begun to answer."""
+        self.content_type, self.name, self.size = content_type, name, size
 
     def received(self, written: StoredObject, size_bytes: int) -> None:
         """So much is in the temporary file. Its end is held back."""
@@ -115,13 +121,14 @@ class Transfer:
             self._failure.raiseException()
 
     async def _change(self) -> None:
-        waiter: Deferred[None] = Deferred(lambda _: None)
-        self._waiting.append(waiter)
+        waiter: Deferred[None] = Deferred(self._waiting.discard)
+        self._waiting.add(waiter)
         await waiter
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        waiting, self._waiting = self._waiting, set()
+        # Who is woken may make another leave.
+        for waiter in list(waiting):
             if not waiter.called:
                 waiter.callback(None)
 

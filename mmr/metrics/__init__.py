@@ -4,12 +4,18 @@ from mmr.metrics.gauges import register_cache, register_pool
 from mmr.metrics.http import invalid_request, request_finished, request_received
 from mmr.metrics.labels import set_label_values
 from mmr.metrics.listener import metrics_site
-from mmr.metrics.media import cache_events, count_thumbnail, observe_media_age
+from mmr.metrics.media import (
+    cache_events,
+    count_remote_attempt,
+    count_thumbnail,
+    observe_media_age,
+)
 from mmr.metrics.registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
     "cache_events",
+    "count_remote_attempt",
     "count_thumbnail",
     "invalid_request",
     "metrics_site",

@@ -26,6 +26,12 @@ _THUMBNAILS = Counter(
     ["width", "height", "method", "animated", "origin"],
     registry=REGISTRY,
 )
+_REMOTE_ATTEMPTS = Counter(
+    "media_downloaded_total",
+    "Requests to other servers for their media",
+    ["origin"],
+    registry=REGISTRY,
+)
 _AGE = Histogram(
     "media_age_accessed_media_seconds",
     "Age of the media that was served",
@@ -73,6 +79,15 @@ def count_thumbnail(
     _THUMBNAILS.labels(
         *size_labels(width, height), method, str(animated).lower(), host_label(origin)
     ).inc()
+
+
+def count_remote_attempt(origin: str) -> None:
+    """Count one request for a remote file; each fallback is one more, as in MMR.
+
+    Args:
+        origin: Whom we ask. It is never one of ours, so it counts as ``other``.
+    """
+    _REMOTE_ATTEMPTS.labels(host_label(origin)).inc()
 
 
 def observe_media_age(age_seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmr.errors import bad_request, not_found
+from mmr.http.addresses import address_group
 from mmr.http.request import MediaRequest
 from mmr.media.downloads import MediaQuery
 from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
@@ -56,4 +57,5 @@ def parse_media_query(request: MediaRequest, server: str, media_id: str) -> Medi
         allow_remote=allow_remote,
         # 0 means: answer at once (D24).
         wait_ms=min(max(wait_ms, 0), _MAX_WAIT_MS),
+        asker=request.requester.user_id or address_group(request.client_address),
     )

@@ -68,6 +68,7 @@ class MediaRepoServer(HttpSide):
         if self._is_started:
             await self.recurring.stop()
             await self.site.drain(self.config.repo.shutdown_grace_seconds)
+            await self.remote_media.stop()
             await self.last_access.flush()
         await self.thumbnail_pool.stop()
         await self.trusted_client.close()
@@ -138,7 +139,7 @@ class MediaRepoServer(HttpSide):
                     "expire_thumbnails", 3600, lambda: self.thumbnail_expiry.expire()
                 ),
                 RecurringJob(
-                    "clear_blurhashes", 3600, lambda: self.blurhash_expiry.expire()
+                    "clear_blurhashes", 6 * 3600, lambda: self.blurhash_expiry.expire()
                 ),
             ]
         return RecurringJobs(jobs, self.clock)

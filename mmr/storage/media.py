@@ -80,6 +80,16 @@ class MediaStore:
         )
         return _record(row) if row else None
 
+    async def is_restricted(self, origin: str, media_id: str) -> bool:
+        """Whether an id is frozen, with or without a record (D45)."""
+        row = await self._db.fetch_one(
+            "is_restricted",
+            "SELECT 1 FROM restricted_media WHERE origin = ? AND media_id = ?"
+            " AND condition_type = ? AND condition_value = 'true'",
+            (origin, media_id, _REQUIRES_AUTH),
+        )
+        return row is not None
+
     def get_media_txn(
         self, txn: Transaction, origin: str, media_id: str
     ) -> MediaRecord | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
 
@@ -68,3 +69,43 @@ class Slots:
             self._waiting.popleft().callback(None)
         else:
             self.taken -= 1
+
+
+class SlotsByKey:
+    """Slots of each key for itself: one that is slow holds up no other (R20).
+
+    Args:
+        name: For the refusal.
+        size: How many each key has now.
+        max_waiting: Askers of one key that may wait.
+    """
+
+    def __init__(self, name: str, size: Callable[[], int], max_waiting: int) -> None:
+        self._name = name
+        self._size = size
+        self._max_waiting = max_waiting
+        # Only keys with askers are kept.
+        self._slots: dict[str, Slots] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @asynccontextmanager
+    async def taken(self, key: str) -> AsyncIterator[None]:
+        """Hold one of the key's slots.
+
+        Raises:
+            MatrixError: 503 when too many wait for that key already.
+        """
+        slots = self._slots.get(key)
+        if slots is None:
+            slots = self._slots[key] = Slots(self._name, self._size, self._max_waiting)
+        try:
+            slot = await slots.take()
+            try:
+                yield
+            finally:
+                slot.release()
+        finally:
+            if not slots.taken and not slots.waiting:
+                self._slots.pop(key, None)

@@ -34,6 +34,7 @@ async def use_every_store(db: Database) -> None:
     """Call each method that a request waits for, and those of the frequent sweeps."""
     media, thumbnails, intents = MediaStore(db), ThumbnailStore(db), IntentStore(db)
     await media.get_media("example.org", "abc")
+    await media.is_restricted("example.org", "abc")
     await db.interaction("t", media.insert_media_txn, media_record())
     await db.interaction("t", media.is_quarantined_hash_txn, "a" * 64)
     await db.interaction("t", media.records_with_hash_txn, "a" * 64)
