@@ -26,6 +26,7 @@ from mmr.http.listen import listen_tcp
 from mmr.logging import setup_logging
 from mmr.metrics import metrics_site
 from mmr.server import MediaRepoServer
+from mmr.thumbnailing import codecs
 from mmr.thumbnailing.programs import describe_programs
 from mmr.util import systemd
 
@@ -80,6 +81,7 @@ class Options(usage.Options):
         if self["check-config"]:
             for warning in self.config.warnings:
                 print(f"warning: {warning}")
+            print(f"Optional formats for thumbnails: {codecs.sentence()}")
             print(f"The configuration is good: {', '.join(map(str, self.paths))}")
             raise SystemExit(0)
 
@@ -148,6 +150,7 @@ class MmrService(MultiService):
         self._server = server
         confinement = await server.thumbnail_pool.describe()
         logger.info("Decoding workers are confined: %s", ", ".join(confinement))
+        logger.info("Optional formats for thumbnails: %s", codecs.sentence())
         for line in describe_programs(_thumbnailed_types(self._config)):
             logger.info("Thumbnails of %s", line)
         self._listen(self._config)

@@ -142,6 +142,7 @@ class MediaResponse(Response):
             function that opens one of these, called only when bytes are sent.
         open_range_bytes: At most as many bytes for a range without an end; 0: no limit.
         cache_control: For quarantine images: ``no-store``.
+        vary: The request header that the choice of these bytes depended on.
     """
 
     content_type: str | None
@@ -152,11 +153,14 @@ class MediaResponse(Response):
     as_attachment: bool = False
     open_range_bytes: int = 10 * 1024 * 1024
     cache_control: str = MEDIA_CACHE
+    vary: str = ""
 
     async def send(self, request: MediaRequest) -> None:
         """Write what the client's conditions leave to be written."""
         etag = b'"%s"' % self.sha256.encode("ascii") if self.sha256 else None
         caching = b"Cache-Control: %s\r\n" % self.cache_control.encode("ascii")
+        if self.vary:
+            caching += b"Vary: %s\r\n" % self.vary.encode("ascii")
         if etag is not None:
             caching += b"ETag: %s\r\n" % etag
             condition = request.header(b"if-none-match")

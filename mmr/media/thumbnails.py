@@ -11,20 +11,30 @@ from mmr.cache.records import RecordCache
 from mmr.config import DomainConfig
 from mmr.config.thumbnails import ThumbnailsConfig
 from mmr.datastores.registry import Datastores
-from mmr.errors import needs_auth, not_found, too_large, unavailable
+from mmr.errors import needs_auth, too_large, unavailable
 from mmr.media.commit import ObjectCommitter, StoredAt
 from mmr.media.source import SourceFiles
+from mmr.media.thumbnail_rows import NewThumbnailRows
+from mmr.media.variants import (
+    ThumbnailQuery,
+    made_key,
+    pick_key,
+    shows_itself,
+    target_of,
+)
 from mmr.metrics import count_thumbnail
 from mmr.storage.database import Database
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
-from mmr.storage.objects import ObjectName
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
-from mmr.storage.transaction import Transaction
-from mmr.thumbnailing.model import ImageInfo, Rendered, RenderOptions
+from mmr.thumbnailing.model import (
+    ImageInfo,
+    Rendered,
+    RenderOptions,
+)
 from mmr.thumbnailing.pool import ThumbnailPool
-from mmr.thumbnailing.sizes import TargetSize, fits, pick_size
-from mmr.types import Kind, Method, Mxc, Requester
+from mmr.thumbnailing.sizes import fits
+from mmr.types import Kind, Mxc, Requester
 from mmr.util.clock import Clock
 from mmr.util.shield import shield
 from mmr.util.single_flight import SingleFlight
@@ -32,17 +42,8 @@ from mmr.util.single_flight import SingleFlight
 # Where the operator sets no limit, the workers' memory is one.
 _NO_LIMIT = 1 << 40
 
-# A still of one of these may show more than the still that was asked for.
-_MAY_MOVE = frozenset({"image/gif", "image/webp", "image/apng"})
-
-
-@attrs.frozen(slots=True)
-class ThumbnailQuery:
-    """One request for a thumbnail, before a size is picked. Sides in pixels."""
-
-    width: int
-    height: int
-    method: Method
+MAX_VARIANTS = 32
+"""Thumbnails kept of one media, where clients choose the sizes (R39)."""
 
 
 class Thumbnails:
@@ -82,22 +83,7 @@ class Thumbnails:
         self, domain: DomainConfig, record: MediaRecord, query: ThumbnailQuery
     ) -> ThumbnailKey:
         """The thumbnail that answers a query."""
-        sizes = [(size.width, size.height) for size in domain.thumbnails.sizes]
-        target = pick_size(
-            sizes,
-            query.width,
-            query.height,
-            query.method,
-            dynamic=domain.thumbnails.dynamic_sizing,
-        )
-        return ThumbnailKey(
-            record.origin,
-            record.media_id,
-            target.width,
-            target.height,
-            target.method,
-            animated=False,
-        )
+        return pick_key(domain.thumbnails, record, query)
 
     def warm(self, key: ThumbnailKey) -> ThumbnailRecord | None:
         """The record if it is in the cache. No wait."""
@@ -138,7 +124,7 @@ class Thumbnails:
     async def _make(
         self, domain: DomainConfig, record: MediaRecord, key: ThumbnailKey
     ) -> ThumbnailRecord:
-        target = TargetSize(key.width, key.height, key.method)
+        target = target_of(key)
         options = render_options(domain.thumbnails)
         if record.size_bytes > options.max_source_bytes:
             raise too_large()
@@ -146,19 +132,59 @@ class Thumbnails:
             info = await self._pool.probe(
                 path, record.content_type, options, key=record.sha256_hash
             )
-            if fits(info, target) and info.content_type not in _MAY_MOVE:
+            if fits(info, target) and shows_itself(info, key):
                 return await shield(self._point_at_original(record, key, info))
-            rendered = await self._pool.render(
-                path,
-                record.content_type,
-                target,
-                options,
-                key=record.sha256_hash,
+            made = made_key(key, info)
+            if made == key:
+                rendered = await self._pool.render(
+                    path,
+                    record.content_type,
+                    target,
+                    options,
+                    key=record.sha256_hash,
+                )
+        if made != key:
+            known = await self._find(made) or await self._renders.run(
+                made, lambda: self._make(domain, record, made)
             )
+            return await shield(self._repeat(record, key, known))
         count_thumbnail(
             key.width, key.height, key.method.value, rendered.animated, key.origin
         )
+        if key.animated and not rendered.animated:
+            return await shield(self._keep_still(domain, record, key, rendered))
         return await shield(self._keep(domain, record, key, rendered))
+
+    async def _keep_still(
+        self,
+        domain: DomainConfig,
+        record: MediaRecord,
+        key: ThumbnailKey,
+        rendered: Rendered,
+    ) -> ThumbnailRecord:
+        """An animation that was over its budget became a still picture (R31)."""
+        still = attrs.evolve(key, animated=False)
+        known = await self._find(still)
+        if known is None:
+            known = await self._keep(domain, record, still, rendered)
+        return await self._repeat(record, key, known)
+
+    async def _repeat(
+        self, record: MediaRecord, key: ThumbnailKey, known: ThumbnailRecord
+    ) -> ThumbnailRecord:
+        """Answer with another thumbnail, now and next time (mmr-http-api §6.3)."""
+        stored = StoredAt(known.object_name, known.sha256_hash, known.size_bytes)
+        rows = NewThumbnailRows(
+            self._media,
+            self._store,
+            record,
+            key,
+            known.content_type,
+            known.creation_ts,
+        )
+        return await self._db.interaction(
+            "repeat_thumbnail", rows.repeat_txn, known, stored
+        )
 
     async def _point_at_original(
         self, record: MediaRecord, key: ThumbnailKey, info: ImageInfo
@@ -184,11 +210,33 @@ class Thumbnails:
         try:
             await writer.write(rendered.data)
             rows = self._rows(record, key, rendered.content_type)
-            return await self._committer.commit(writer, datastore, rows)
+            kept = await self._committer.commit(writer, datastore, rows)
         except CommitOutcomeUnknown:
             raise unavailable("The thumbnail could not be stored. Try again.") from None
         finally:
             await writer.discard()
+        await self._drop_excess(domain, kept)
+        return kept
+
+    async def _drop_excess(self, domain: DomainConfig, newest: ThumbnailRecord) -> None:
+        """Keep a bounded number of sizes that only some client asked for (R39)."""
+        listed = {(size.width, size.height) for size in domain.thumbnails.sizes}
+        if (newest.key.width, newest.key.height) in listed:
+            return
+        rows = await self._store.get_thumbnails_of(
+            newest.key.origin, newest.key.media_id
+        )
+        odd = [
+            row
+            for row in sorted(rows, key=lambda row: row.creation_ts)
+            if (row.key.width, row.key.height) not in listed and row.key != newest.key
+        ]
+        for row in odd[: max(0, len(rows) - MAX_VARIANTS)]:
+            # One at a time: each takes the lock of its hash.
+            await self._db.interaction(
+                "drop_thumbnail", self._store.delete_thumbnail_txn, row
+            )
+            self._cache.invalidate(_cache_key(row.key))
 
     def _rows(
         self, record: MediaRecord, key: ThumbnailKey, content_type: str
@@ -196,62 +244,6 @@ class Thumbnails:
         return NewThumbnailRows(
             self._media, self._store, record, key, content_type, self._clock.time_ms()
         )
-
-
-class NewThumbnailRows:
-    """Writes one thumbnail record, unless its original has gone or was quarantined."""
-
-    def __init__(
-        self,
-        media: MediaStore,
-        store: ThumbnailStore,
-        original: MediaRecord,
-        key: ThumbnailKey,
-        content_type: str,
-        now_ms: int,
-    ) -> None:
-        self._media = media
-        self._store = store
-        self._original = original
-        self._key = key
-        self._content_type = content_type
-        self._now_ms = now_ms
-
-    def claim_txn(self, txn: Transaction, sha256_hash: str) -> ThumbnailRecord | None:
-        """Nothing answers before the render is stored."""
-        return None
-
-    def insert_txn(
-        self, txn: Transaction, stored: StoredAt, missing: ObjectName | None = None
-    ) -> ThumbnailRecord:
-        """Write the record; another process's is as good (D70)."""
-        self._check_original_txn(txn)
-        return self._store.insert_thumbnail_txn(
-            txn,
-            ThumbnailRecord(
-                key=self._key,
-                content_type=self._content_type,
-                size_bytes=stored.size_bytes,
-                location=stored.name.location,
-                creation_ts=self._now_ms,
-                sha256_hash=stored.sha256_hash,
-                datastore_id=stored.name.datastore_id,
-            ),
-        )
-
-    def share_txn(self, txn: Transaction, stored: StoredAt) -> ThumbnailRecord:
-        """Write a record that points at the original's own object."""
-        self._media.lock_hash_txn(txn, stored.sha256_hash)
-        return self.insert_txn(txn, stored)
-
-    def _check_original_txn(self, txn: Transaction) -> None:
-        # The picture of something that was just quarantined or purged must not stay
-        # (R85): the renderer worked on a file that was fine when it began.
-        now = self._media.get_media_txn(
-            txn, self._original.origin, self._original.media_id
-        )
-        if now is None or now.quarantined:
-            raise not_found()
 
 
 def _cache_key(key: ThumbnailKey) -> tuple[Mxc, ThumbnailKey]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mmr.errors import bad_request, invalid_param, missing_param, not_found
 from mmr.http.request import MediaRequest
 from mmr.http.responses import MediaResponse, Response
@@ -9,7 +11,8 @@ from mmr.http.routing import Route
 from mmr.media.content import Content
 from mmr.media.downloads import Downloads
 from mmr.media.placeholder import Placeholder
-from mmr.media.thumbnails import ThumbnailQuery, Thumbnails
+from mmr.media.thumbnails import Thumbnails
+from mmr.media.variants import ThumbnailQuery
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
 from mmr.types import Access, Method
@@ -19,8 +22,9 @@ _EXTENSIONS = {
     "image/png": "png",
     "image/gif": "gif",
     "image/webp": "webp",
-    "image/avif": "avif",
 }
+
+_ZERO = re.compile(rb"q *= *0(\.0*)?")
 
 
 class ThumbnailServlet:
@@ -88,6 +92,7 @@ class ThumbnailServlet:
             sha256=thumbnail.sha256_hash or None,
             source=self._content.source(thumbnail),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
+            vary="Accept" if request.domain.thumbnails.webp else "",
         )
 
 
@@ -104,10 +109,25 @@ def parse_thumbnail_query(request: MediaRequest) -> ThumbnailQuery:
     height = query.integer("height", 0, "Height does not appear to be an integer")
     if width <= 0 or height <= 0:
         raise bad_request("Width and height must be greater than zero")
-    for name in ("animated", "org.matrix.msc2705.animated"):
-        query.boolean(name, False, "Animated flag does not appear to be a boolean")
+    names = ("animated", "org.matrix.msc2705.animated")
+    name = next((name for name in names if query.text(name)), None)
+    animated = None
+    if name is not None:
+        animated = query.boolean(
+            name, False, "Animated flag does not appear to be a boolean"
+        )
     try:
         method = Method(query.text("method", Method.SCALE.value))
     except ValueError:
         raise invalid_param("Method must be crop or scale") from None
-    return ThumbnailQuery(width, height, method)
+    webp = accepts_webp(request.header(b"accept") or b"")
+    return ThumbnailQuery(width, height, method, animated, webp)
+
+
+def accepts_webp(header: bytes) -> bool:
+    """Whether an ``Accept`` header names WebP. A wildcard says nothing about it."""
+    for entry in header.lower().split(b","):
+        media_range, *parameters = (part.strip() for part in entry.split(b";"))
+        if media_range == b"image/webp":
+            return not any(_ZERO.fullmatch(parameter) for parameter in parameters)
+    return False

@@ -20,6 +20,8 @@ _KEY = (
     " AND animated = ?"
 )
 
+_FOR_WEBP = "+webp"
+
 
 @attrs.frozen
 class ThumbnailKey:
@@ -28,6 +30,8 @@ class ThumbnailKey:
     Attributes:
         width: Of the picked size, in pixels; the image itself may be smaller.
         height: Likewise.
+        webp: The one for clients that take WebP. MMR's table has no place for it, so
+            it is part of the method's name there, where MMR never looks for it.
     """
 
     origin: str
@@ -36,6 +40,12 @@ class ThumbnailKey:
     height: int
     method: Method
     animated: bool
+    webp: bool = False
+
+    @property
+    def stored_method(self) -> str:
+        """What the column ``method`` holds."""
+        return self.method.value + _FOR_WEBP if self.webp else self.method.value
 
     def params(self) -> tuple[object, ...]:
         """The values of the unique index."""
@@ -44,7 +54,7 @@ class ThumbnailKey:
             self.origin,
             self.width,
             self.height,
-            self.method.value,
+            self.stored_method,
             self.animated,
         )
 
@@ -73,9 +83,11 @@ class ThumbnailRecord:
 
 
 def _record(row: Row) -> ThumbnailRecord:
-    origin, media_id, width, height, method, *rest = row
+    origin, media_id, width, height, stored_method, *rest = row
     content_type, size_bytes, location, creation_ts, animated, sha256, store = rest
-    key = ThumbnailKey(origin, media_id, width, height, Method(method), bool(animated))
+    method = Method(stored_method.removesuffix(_FOR_WEBP))
+    webp = stored_method.endswith(_FOR_WEBP)
+    key = ThumbnailKey(origin, media_id, width, height, method, bool(animated), webp)
     return ThumbnailRecord(
         key, content_type, size_bytes, location, creation_ts, sha256, store
     )
@@ -176,7 +188,7 @@ class ThumbnailStore:
                 key.media_id,
                 key.width,
                 key.height,
-                key.method.value,
+                key.stored_method,
                 record.content_type,
                 record.size_bytes,
                 record.location,

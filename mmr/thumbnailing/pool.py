@@ -95,8 +95,13 @@ class _Task:
         return list(self.each_asker())
 
     def split(self, targets: int) -> _Task | None:
-        """Move the targets past the first so many into a task of their own."""
-        rest = self.targets[targets:]
+        """Move the targets past the first so many into a task of their own.
+
+        And animated ones past the first: each takes as long as many stills.
+        """
+        animated = [target for target in self.targets if target.animated]
+        now = [target for target in self.targets if target not in animated[1:]]
+        rest = [target for target in self.targets if target not in now[:targets]]
         if not rest:
             return None
         later = _Task(self.group)
