@@ -123,12 +123,10 @@ class SteppedStore:
         return object_name
 
     async def open(self, location: str) -> MemoryObject:
-        return MemoryObject(await self._steps.take(lambda: self._get(location)))
-
-    def _get(self, location: str) -> bytes:
-        if location not in self.objects:
+        data = await self._steps.take(lambda: self.objects.get(location))
+        if data is None:
             raise ObjectMissing(location)
-        return self.objects[location]
+        return MemoryObject(data)
 
     async def publish(self, location: str, data: bytes) -> None:
         await self._steps.take(lambda: self.objects.update({location: data}))
@@ -192,7 +190,7 @@ class Interleavings(RuleBasedStateMachine):
         self.committer = ObjectCommitter(
             cast(Any, self.db), self.media, intents, cast(Any, self.store), self.ids
         )
-        self.acknowledged: dict[str, bytes] = {}
+        self.acknowledged: set[str] = set()
         self.deleted: set[str] = set()
         self.unexpected: list[Failure] = []
 
@@ -219,10 +217,10 @@ class Interleavings(RuleBasedStateMachine):
             self.committer.commit(writer, cast(Any, self.store), rows)
         )
 
+        # A deletion between its look-up and its answer came after it.
         def acknowledge(record: MediaRecord) -> None:
-            # Deleted between its look-up and its answer: first uploaded, then deleted.
             if record.media_id not in self.deleted:
-                self.acknowledged[record.media_id] = data
+                self.acknowledged.add(record.media_id)
 
         running.addCallback(acknowledge).addErrback(self.is_refusal)
 
@@ -248,7 +246,7 @@ class Interleavings(RuleBasedStateMachine):
     def delete_media(self, number: int) -> None:
         if self.acknowledged:
             media_id = sorted(self.acknowledged)[number % len(self.acknowledged)]
-            del self.acknowledged[media_id]
+            self.acknowledged.remove(media_id)
             self.deleted.add(media_id)
             self.db.now(self.media.delete_media_txn, ORIGIN, media_id)
 
@@ -268,12 +266,12 @@ class Interleavings(RuleBasedStateMachine):
     def check_objects(self) -> None:
         """What a record names is there, and what was acknowledged has a record."""
         assert not self.unexpected, self.unexpected[0].getTraceback()
-        records = {record.media_id: record for record in self.db.now(_all_records)}
-        for record in records.values():
+        records = self.db.now(_all_records)
+        for record in records:
             data = self.store.objects.get(record.location)
             assert data is not None, "a referenced object was deleted"
             assert hashlib.sha256(data).hexdigest() == record.sha256_hash
-        assert self.acknowledged.keys() <= records.keys()
+        assert self.acknowledged <= {record.media_id for record in records}
 
     @rule()
     def settle(self) -> None:
