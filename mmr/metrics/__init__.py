@@ -6,6 +6,7 @@ from mmr.metrics.labels import set_label_values
 from mmr.metrics.listener import metrics_site
 from mmr.metrics.media import (
     cache_events,
+    count_preview,
     count_remote_attempt,
     count_thumbnail,
     observe_media_age,
@@ -15,6 +16,7 @@ from mmr.metrics.registry import REGISTRY
 __all__ = [
     "REGISTRY",
     "cache_events",
+    "count_preview",
     "count_remote_attempt",
     "count_thumbnail",
     "invalid_request",

@@ -32,6 +32,12 @@ _REMOTE_ATTEMPTS = Counter(
     ["origin"],
     registry=REGISTRY,
 )
+_PREVIEWS = Counter(
+    "media_url_previews_generated_total",
+    "URL previews made",
+    ["type"],
+    registry=REGISTRY,
+)
 _AGE = Histogram(
     "media_age_accessed_media_seconds",
     "Age of the media that was served",
@@ -88,6 +94,11 @@ def count_remote_attempt(origin: str) -> None:
         origin: Whom we ask. It is never one of ours, so it counts as ``other``.
     """
     _REMOTE_ATTEMPTS.labels(host_label(origin)).inc()
+
+
+def count_preview(kind: str) -> None:
+    """Count a URL preview: ``oembed``, ``opengraph`` or ``calculated``."""
+    _PREVIEWS.labels(kind).inc()
 
 
 def observe_media_age(age_seconds: float) -> None:

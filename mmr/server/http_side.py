@@ -26,14 +26,15 @@ from mmr.rest.federation import FederationServlet
 from mmr.rest.federation_test import FederationTestServlet
 from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
+from mmr.rest.preview import PreviewServlet
 from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.rest.upload import UploadServlet
-from mmr.server.pipelines import Pipelines
+from mmr.server.previewing import Previewing
 
 
-class HttpSide(Pipelines):
+class HttpSide(Previewing):
     """What clients and servers speak to."""
 
     @cached_property
@@ -47,6 +48,7 @@ class HttpSide(Pipelines):
             download,
             thumbnail,
             FederationServlet(download, thumbnail),
+            PreviewServlet(self.previews),
             ConfigServlet(self.stores.quotas),
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),

@@ -69,8 +69,10 @@ class MediaRepoServer(HttpSide):
             await self.recurring.stop()
             await self.site.drain(self.config.repo.shutdown_grace_seconds)
             await self.remote_media.stop()
+            self.previews.stop()
             await self.last_access.flush()
         await self.thumbnail_pool.stop()
+        await self.preview_parser.stop()
         await self.trusted_client.close()
         await self.db.close()
         self.federation.stop()
@@ -100,6 +102,7 @@ class MediaRepoServer(HttpSide):
         self.config = config
         self.token_cache.clear()
         self.federation.reload()
+        self.previews.reload()
         self._set_labels()
 
     async def _open_datastores(self) -> None:
@@ -135,6 +138,9 @@ class MediaRepoServer(HttpSide):
                 RecurringJob("delete_objects", 30, lambda: self.sweep.delete_queued()),
                 RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
                 RecurringJob("expire_pending", 300, self._expire_pending),
+                RecurringJob(
+                    "expire_previews", 3600, lambda: self.preview_expiry.expire()
+                ),
                 RecurringJob(
                     "expire_thumbnails", 3600, lambda: self.thumbnail_expiry.expire()
                 ),

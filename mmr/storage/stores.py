@@ -14,6 +14,7 @@ from mmr.storage.media import MediaStore
 from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.pending import PendingStore
+from mmr.storage.previews import PreviewStore
 from mmr.storage.quotas import QuotaStore
 from mmr.storage.thumbnails import ThumbnailStore
 
@@ -39,6 +40,10 @@ class Stores:
     @cached_property
     def thumbnails(self) -> ThumbnailStore:
         return ThumbnailStore(self._db)
+
+    @cached_property
+    def previews(self) -> PreviewStore:
+        return PreviewStore(self._db, self.media, self.thumbnails)
 
     @cached_property
     def pending(self) -> PendingStore:
