@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -37,7 +38,7 @@ def misbehave(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
     elif name == "slow":
         time.sleep(float(argument))
     elif name == "probe":
-        output.write(json.dumps(probe(argument)).encode())
+        output.write(json.dumps(probe(*argument.split())).encode())
         return Reply(refusal=Refusal.BROKEN)
     elif name == "result":
         return _false_result(argument, output)
@@ -119,7 +120,7 @@ def _false_result(kind: str, output: BinaryIO) -> Reply:
     return Reply(info, (part,))
 
 
-def probe(what: str) -> Any:
+def probe(what: str, name: str = "") -> Any:
     """Try what a decoder that was taken over would try; tell how far it got."""
     return {
         "environment": lambda: dict(os.environ),
@@ -130,6 +131,7 @@ def probe(what: str) -> Any:
         "connect": lambda: _attempt(_connect),
         "write": lambda: _attempt(_write),
         "fork": lambda: _fork(),
+        "execute": lambda: _attempt(lambda: _execute(name)),
         "descriptors": lambda: _descriptors(),
         "limits": lambda: _limits(),
         "new-session": lambda: _attempt(os.setsid),
@@ -154,6 +156,11 @@ def _write() -> None:
     with open("large", "wb") as file:
         for _ in range(100):
             file.write(b"\x00" * (1 << 20))
+
+
+def _execute(name: str) -> int:
+    path = os.path.realpath(f"/usr/bin/{name}")
+    return subprocess.run([path, "-version"], stdin=1, stdout=1, stderr=1).returncode
 
 
 def _fork() -> int:

@@ -53,14 +53,15 @@ class PdfRenderer:
 
 
 def _drawn(data: bytes, width: int, height: int) -> Image.Image:
-    size = ["-scale-to-x", str(width), "-scale-to-y", str(height)]
+    # The sides by themselves would be those before the page is turned.
+    long_side = ["-scale-to", str(max(width, height))]
     with source_file(data) as path:
         ppm = run(
             "pdftoppm",
-            [*_FIRST_PAGE, "-singlefile", "-cropbox", *size, path],
+            [*_FIRST_PAGE, "-singlefile", "-cropbox", *long_side, path],
             seconds=_DRAW_SECONDS,
         )
     image = Image.open(BytesIO(ppm), formats=["PPM"])
-    if image.size != (width, height):
+    if abs(image.width - width) > 1 or abs(image.height - height) > 1:
         raise Refused(Refusal.BROKEN)
-    return image
+    return image.resize((width, height))
