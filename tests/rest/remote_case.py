@@ -15,6 +15,8 @@ import yaml
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
 
 from mmr.config import load_config
 from mmr.crypto.keys import SigningKey, encode_base64
@@ -44,6 +46,7 @@ BOUNDARY = "a-boundary"
 ENVELOPE_TYPE = {"Content-Type": f"multipart/mixed; boundary={BOUNDARY}"}
 DOWNLOAD = "/_matrix/client/v1/media/download"
 KEYS = "/_matrix/key/v2/server"
+_PIECE_BYTES = 64 * 1024
 _KEY_LIFE_MS = 24 * 3600 * 1000
 
 
@@ -269,3 +272,53 @@ def chunks_of(data: bytes) -> bytes:
         body.append(data[:count])
         data = data[count + 2 :]
     return b"".join(body)
+
+
+@implementer(IPushProducer)
+class Pump:
+    """Sends zeros without end, as fast as the other side takes them.
+
+    Attributes:
+        sent_bytes: So far.
+    """
+
+    def __init__(self, connection: StubConnection) -> None:
+        self.sent_bytes = 0
+        self._connection = connection
+        self._is_stopped = False
+        self._paused_since: float | None = None
+        self._transport: Any = connection.transport
+        self._transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    @property
+    def is_paused_for_long(self) -> bool:
+        """Nothing has been taken for a tenth of a second."""
+        since = self._paused_since
+        return since is not None and time.monotonic() - since > 0.1
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._paused_since = None
+        reactor.callLater(0, self._send)  # type: ignore[attr-defined]
+
+    def pauseProducing(self) -> None:
+        """Enough for now."""
+        self._paused_since = time.monotonic()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self._is_stopped = True
+
+    def stop(self) -> None:
+        """End the file in order."""
+        self._is_stopped = True
+        self._transport.unregisterProducer()
+        send_chunk(self._connection, closing())
+        send_chunk(self._connection, b"")
+
+    def _send(self) -> None:
+        if not self._is_stopped and self._paused_since is None:
+            send_chunk(self._connection, bytes(_PIECE_BYTES))
+            self.sent_bytes += _PIECE_BYTES
+            reactor.callLater(0, self._send)  # type: ignore[attr-defined]
