@@ -130,7 +130,7 @@ class PreviewStore:
         if media_id is not None:
             mxc = Mxc(origin, media_id)
             image = PreviewImage(mxc, content_type, size_bytes, width, height)
-        return PreviewRecord(*row[:5], image=image)
+        return attrs.evolve(PreviewRecord(*row[:5]), image=image)
 
     async def insert_preview(
         self, key: PreviewKey, bucket_ts: int, preview: PreviewRecord
