@@ -78,10 +78,19 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _addressing(value: str) -> str:
+    if value not in ("auto", "path", "virtual"):
+        raise expected("one of auto, path, virtual")
+    return value
+
+
 Endpoint = Annotated[OptionText, AfterValidator(_endpoint), Named("host[:port]")]
 DatastoreType = Annotated[Text, AfterValidator(_type), Named("`file` or `s3`")]
 Kinds = Annotated[frozenset[Kind], BeforeValidator(_kinds), Named("list of kinds")]
 OptionFlag = Annotated[OptionText, AfterValidator(_boolean), Named("true or false")]
+Addressing = Annotated[
+    OptionText, AfterValidator(_addressing), Named("`auto`, `path` or `virtual`")
+]
 OptionInt = Annotated[OptionText, AfterValidator(_prefix_length), Named("whole number")]
 
 
@@ -132,6 +141,12 @@ class S3Options(Section):
         " CDN. Empty: they get the bytes from here.",
         "https://cdn.example.org/",
     )
+    presigned_redirects: OptionFlag = setting(
+        "false",
+        "Clients are redirected to signed URLs at the endpoint that end after five"
+        " minutes. The endpoint must be reachable for them.",
+        "true",
+    )
     redirect_when_cached: OptionFlag = setting(
         "false", "Redirect even when the bytes are in the cache.", "true"
     )
@@ -140,6 +155,12 @@ class S3Options(Section):
     )
     multipart_uploads: OptionFlag = setting(
         "true", "Off for providers that can't take an object in parts.", "false"
+    )
+    addressing: Addressing = setting(
+        "auto",
+        "Where the bucket's name goes: `path` (of the URL), `virtual` (the host), or"
+        " `auto`.",
+        "path",
     )
 
 

@@ -8,7 +8,7 @@ object in the database; `ObjectWriter.publish` makes it visible and durable.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mmr.errors import MatrixError
 from mmr.types import Kind
@@ -189,6 +189,36 @@ class Datastore(Protocol):
 
     async def sweep_temporary(self, older_than_s: float) -> int:
         """Remove what unfinished writers left. Gives the number removed (R95)."""
+        ...
+
+
+@runtime_checkable
+class Redirecting(Protocol):
+    """A datastore that clients may be sent to (mmr-http-api §5.4)."""
+
+    @property
+    def redirects(self) -> bool:
+        """Whether its configuration says so."""
+        ...
+
+    @property
+    def redirects_when_cached(self) -> bool:
+        """Also when the bytes are at hand here."""
+        ...
+
+    async def redirect_url(
+        self, location: str, content_type: str, disposition: str
+    ) -> str:
+        """Where clients find the object. Nothing of a request is in it (R7).
+
+        Args:
+            content_type: What the answer there says, if we can have it say so.
+            disposition: Likewise.
+
+        Raises:
+            BadLocation: when the location is a bad one.
+            DatastoreError: when no URL can be had now.
+        """
         ...
 
 

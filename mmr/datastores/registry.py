@@ -12,6 +12,8 @@ from mmr.config.datastores import DatastoreConfig
 from mmr.datastores.base import Datastore, DatastoreError, DatastoreFull
 from mmr.datastores.file import FileDatastore
 from mmr.datastores.legacy import id_of
+from mmr.datastores.s3 import S3Datastore
+from mmr.datastores.s3_options import s3_options
 from mmr.errors import StartupError
 from mmr.types import Kind
 from mmr.util.clock import Clock
@@ -56,6 +58,18 @@ def file_provider(files: Runner, clock: Clock, floor: Callable[[], int]) -> Prov
     def build(place: Place) -> Datastore:
         path = place.opts["path"]
         return FileDatastore(place.id, place.kinds, path, files, clock, floor)
+
+    return build
+
+
+def s3_provider(
+    pool: Runner, files: Runner, clock: Clock, floor: Callable[[], int]
+) -> Provider:
+    """The provider of ``type: s3``. The arguments are those of `S3Datastore`."""
+
+    def build(place: Place) -> Datastore:
+        options = s3_options(place.id, place.opts)
+        return S3Datastore(place.id, place.kinds, options, pool, files, clock, floor)
 
     return build
 

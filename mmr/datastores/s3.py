@@ -1,0 +1,276 @@
+"""The S3 datastore: a bucket of any provider, in MMR's naming (mmr-storage §4.1)."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+from mmr.datastores.base import (
+    MemoryObject,
+    ObjectMissing,
+    ObjectWriter,
+    StoredObject,
+)
+from mmr.datastores.filesystem import FileSystem, datastore_error
+from mmr.datastores.free_space import FreeSpace
+from mmr.datastores.s3_client import S3Client, Timing
+from mmr.datastores.s3_errors import (
+    S3_ERRORS,
+    code_of,
+    describe,
+    is_missing,
+    s3_error,
+)
+from mmr.datastores.s3_options import S3Options, checked_key
+from mmr.datastores.s3_probe import Unsuitable, check_reading, probe
+from mmr.datastores.s3_reader import S3Object, S3Stream
+from mmr.datastores.s3_writer import S3Writer
+from mmr.errors import StartupError
+from mmr.types import Kind
+from mmr.util.clock import Clock
+from mmr.util.threads import Runner
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+THREADS = 32
+MAX_WAITING = 4000
+_CONNECTIONS = 128
+# An object up to this size is read by the job that opens it.
+_SMALL_BYTES = 256 * 1024
+_PRESIGNED_SECONDS = 300
+# Buckets may be shared with other programs: their uploads are not ours to abort.
+_OUR_KEY = re.compile(r"[0-9a-f]{40}[0-9]+idv2fmt\Z")
+_NO_LISTING = frozenset({"NotImplemented", "AccessDenied", "MethodNotAllowed"})
+
+
+class S3Datastore:
+    """Objects in one bucket.
+
+    Args:
+        id: The operator's name for it.
+        kinds: What may be stored; empty for a cold store, which may be read-only.
+        options: Where it is and how it is spoken to.
+        pool: For what waits for the network.
+        files: For what waits for the disk: uploads are gathered in ``tempPath``.
+        clock: For ages.
+        floor: Bytes that stay free in ``tempPath``, see `FreeSpace`.
+        timing: Tests are less patient.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        kinds: frozenset[Kind],
+        options: S3Options,
+        pool: Runner,
+        files: Runner,
+        clock: Clock,
+        floor: Callable[[], int],
+        timing: Timing | None = None,
+    ) -> None:
+        self.id = id
+        self.kinds = kinds
+        self.options = options
+        self.pool = pool
+        self.files = files
+        self.client = S3Client(options, _CONNECTIONS, timing or Timing())
+        self.space = FreeSpace(id, options.temp_path, FileSystem(), clock, floor)
+        # Multipart uploads of this process: not the sweep's, whatever the clock says.
+        self.unfinished: set[str] = set()
+        self._clock = clock
+
+    @property
+    def put_headers(self) -> dict[str, str]:
+        """What goes with every new object."""
+        # The default isn't sent: not every provider knows storage classes.
+        if self.options.storage_class == "STANDARD":
+            return {}
+        return {"StorageClass": self.options.storage_class}
+
+    @property
+    def redirects(self) -> bool:
+        """See `Redirecting.redirects`."""
+        return self.options.presigned or bool(self.options.public_base_url)
+
+    @property
+    def redirects_when_cached(self) -> bool:
+        """See `Redirecting.redirects_when_cached`."""
+        return self.options.redirect_when_cached
+
+    def location_of(self, object_name: str) -> str:
+        """See `Datastore.location_of`."""
+        return self.options.location_of(object_name)
+
+    async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
+        """See `Datastore.create`. Asks the disk at most for its free space."""
+        if not self.space.is_fresh:
+            try:
+                await self.files.run(self._refresh_space)
+            except OSError as error:
+                path = self.options.temp_path
+                raise datastore_error(error, self.id, "use", path) from error
+        self.space.require(expected_bytes or 0)
+        return S3Writer(self)
+
+    async def open(self, location: str) -> StoredObject:
+        """See `Datastore.open`. One request, which is also the one for the bytes."""
+        key = checked_key(self.id, location)
+        return await self._run(f"read {key}", self._open, key)
+
+    async def delete(self, location: str) -> bool:
+        """See `Datastore.delete`."""
+        key = checked_key(self.id, location)
+        return await self._run(f"delete {key}", self._delete, key)
+
+    async def redirect_url(
+        self, location: str, content_type: str, disposition: str
+    ) -> str:
+        """See `Redirecting.redirect_url`."""
+        key = checked_key(self.id, location)
+        if not self.options.presigned:
+            return self.options.public_url(key)
+        # In the pool: the machine's role may have to be asked for fresh credentials.
+        return await self._run("sign", self._sign, key, content_type, disposition)
+
+    async def check(self) -> None:
+        """See `Datastore.check`. Learns the provider's habits."""
+        try:
+            if not self.kinds:
+                await self.pool.run(check_reading, self.client)
+                return
+            self.client.habits = await self.pool.run(probe, self.client, self.id)
+            await self.files.run(self._refresh_space)
+        except Unsuitable as error:
+            raise self._unusable(str(error)) from error
+        except S3_ERRORS as error:
+            raise self._unusable(describe(error, self.options)) from error
+        except OSError as error:
+            raise self._unusable(
+                f"its folder {self.options.temp_path} (opts.tempPath) cannot be used: "
+                f"{error.strerror}"
+            ) from error
+        self.space.require(0)
+
+    async def sweep_temporary(self, older_than_s: float) -> int:
+        """See `Datastore.sweep_temporary`. Aborts multipart uploads."""
+        return await self._run("sweep", self._sweep, older_than_s)
+
+    async def keys(self, after: str = "") -> tuple[list[tuple[str, int]], bool]:
+        """Some keys and sizes in order, for the consistency check.
+
+        Args:
+            after: Begin behind this key.
+
+        Returns:
+            The keys, and whether there are more.
+        """
+        return await self._run("list", self._keys, after)
+
+    async def _run(
+        self,
+        action: str,
+        job: Callable[P, R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        try:
+            return await self.pool.run(job, *args, **kwargs)
+        except S3_ERRORS as error:
+            raise s3_error(error, self.id, action, self.options) from error
+
+    def _unusable(self, why: str) -> StartupError:
+        use = "be used" if self.kinds else "be read"
+        return StartupError(f"datastore {self.id!r} cannot {use}: {why}")
+
+    # What follows runs in a pool thread.
+
+    def _refresh_space(self) -> None:
+        os.makedirs(self.options.temp_path, 0o700, exist_ok=True)
+        self.space.refresh()
+
+    def _open(self, key: str) -> StoredObject:
+        try:
+            stream = S3Stream(self.client, self.id, key)
+        except S3_ERRORS as error:
+            if is_missing(error):
+                raise ObjectMissing(key) from error
+            raise
+        if stream.size > _SMALL_BYTES:
+            return S3Object(stream, self.pool)
+        try:
+            return MemoryObject(stream.read(0, stream.size))
+        finally:
+            stream.close()
+
+    def _delete(self, key: str) -> bool:
+        target = {"Bucket": self.options.bucket, "Key": key}
+        try:
+            self.client.api.head_object(**target)
+        except S3_ERRORS as error:
+            if is_missing(error):
+                return False
+            raise
+        self.client.api.delete_object(**target)
+        return True
+
+    def _sign(self, key: str, content_type: str, disposition: str) -> str:
+        url: str = self.client.api.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.options.bucket,
+                "Key": key,
+                "ResponseContentType": content_type,
+                "ResponseContentDisposition": disposition,
+                "ResponseCacheControl": "private, max-age=259200",
+            },
+            ExpiresIn=_PRESIGNED_SECONDS,
+        )
+        return url
+
+    def _sweep(self, older_than_s: float) -> int:
+        now = datetime.datetime.fromtimestamp(
+            self._clock.time_ms() / 1000, datetime.UTC
+        )
+        removed = 0
+        for key, upload_id, begun in self._uploads():
+            is_ours = _OUR_KEY.match(key.replace("/", ""))
+            is_old = (now - begun).total_seconds() > older_than_s
+            if is_ours and is_old and upload_id not in self.unfinished:
+                self.client.api.abort_multipart_upload(
+                    Bucket=self.options.bucket, Key=key, UploadId=upload_id
+                )
+                removed += 1
+        return removed
+
+    def _uploads(self) -> Iterator[tuple[str, str, datetime.datetime]]:
+        """Multipart uploads that nobody has completed: key, id, begin."""
+        if not (self.kinds and self.options.multipart):
+            return
+        pages = self.client.api.get_paginator("list_multipart_uploads")
+        try:
+            for page in pages.paginate(Bucket=self.options.bucket):
+                for upload in page.get("Uploads", ()):
+                    yield upload["Key"], upload["UploadId"], upload["Initiated"]
+        except S3_ERRORS as error:
+            if code_of(error) not in _NO_LISTING:
+                raise
+            logger.warning(
+                "datastore %r: unfinished multipart uploads can't be listed (%s). Let "
+                "the bucket's life-cycle rules abort them.",
+                self.id,
+                error,
+            )
+
+    def _keys(self, after: str) -> tuple[list[tuple[str, int]], bool]:
+        answer = self.client.api.list_objects_v2(
+            Bucket=self.options.bucket, StartAfter=after
+        )
+        found = [(item["Key"], item["Size"]) for item in answer.get("Contents", ())]
+        return found, bool(answer["IsTruncated"])

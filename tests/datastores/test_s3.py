@@ -1,0 +1,185 @@
+"""The S3 datastore against a real S3 server."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from mmr.datastores import s3_put
+from mmr.datastores.base import Datastore, DatastoreError
+
+from tests.datastores.contract import DatastoreContract
+from tests.datastores.s3_server import (
+    bucket_options,
+    moto_endpoint,
+    new_bucket,
+    raw_client,
+    s3_store,
+)
+
+
+class S3Case(TestCase):
+    """A store to look into, without the contract's tests."""
+
+    options: dict[str, str] = {}
+    timeout = 60
+    setUp = DatastoreContract.setUp
+    new_location = DatastoreContract.new_location
+    sealed = DatastoreContract.sealed
+    stored = DatastoreContract.stored
+    read = DatastoreContract.read
+
+    def make_datastore(self) -> Datastore:
+        self.bucket = new_bucket()
+        self.s3 = s3_store(self, bucket_options(self.bucket, **self.options))
+        self.raw: Any = raw_client(moto_endpoint())
+        return self.s3
+
+    def keys(self) -> list[str]:
+        """Every key in the bucket."""
+        answer = self.raw.list_objects_v2(Bucket=self.bucket)
+        return [item["Key"] for item in answer.get("Contents", ())]
+
+
+class S3ContractTests(S3Case, DatastoreContract):
+    """As a provider of which nothing is known yet."""
+
+    __test__ = True
+
+    async def test_the_key_is_mmrs(self) -> None:
+        location = await self.stored(b"data")
+        self.assertRegex(location, r"^[0-9a-f]{40}[0-9]+idv2fmt$")
+        self.assertEqual(self.keys(), [location])
+
+    async def test_listing_goes_on_where_it_ended(self) -> None:
+        locations = sorted([await self.stored(b"x" * size) for size in (1, 2, 3)])
+        found, more = await self.s3.keys()
+        self.assertEqual([key for key, _ in found], locations)
+        self.assertFalse(more)
+        found, _ = await self.s3.keys(after=locations[0])
+        self.assertEqual([key for key, _ in found], locations[1:])
+
+
+class ProbedS3ContractTests(S3Case, DatastoreContract):
+    """With what the probe has found."""
+
+    __test__ = True
+    options = {"prefixLength": "2", "storageClass": "STANDARD_IA"}
+
+    async def test_the_probe_leaves_nothing(self) -> None:
+        await self.store.check()
+        self.assertEqual(self.keys(), [])
+
+    async def test_gives_back_what_was_written_after_the_probe(self) -> None:
+        await self.store.check()
+        self.assertTrue(self.s3.client.habits.trailers)
+        for size in (0, 1, 300_000):
+            data = os.urandom(size)
+            self.assertEqual(await self.read(await self.stored(data)), data)
+
+    async def test_publish_never_overwrites_after_the_probe(self) -> None:
+        await self.store.check()
+        await self.test_publish_never_overwrites()
+
+    async def test_prefix_and_storage_class_are_the_configured_ones(self) -> None:
+        location = await self.stored(b"data")
+        self.assertRegex(location, r"^[0-9a-f]{2}/[0-9a-f]{38}[0-9]+idv2fmt$")
+        head = self.raw.head_object(Bucket=self.bucket, Key=location)
+        self.assertEqual(head["StorageClass"], "STANDARD_IA")
+
+
+class MultipartTests(S3Case):
+    """Objects that are put in parts."""
+
+    def setUp(self) -> None:
+        DatastoreContract.setUp(self)  # type: ignore[arg-type]
+        # S3's smallest part.
+        self.patch(s3_put, "PART_BYTES", 5 * 1024 * 1024)
+
+    async def test_a_large_object_arrives_whole_in_parts(self) -> None:
+        for probed in (False, True):
+            if probed:
+                await self.store.check()
+            data = os.urandom(12 * 1024 * 1024 + 7)
+            location = await self.stored(data)
+            head = self.raw.head_object(Bucket=self.bucket, Key=location)
+            self.assertTrue(head["ETag"].strip('"').endswith("-3"))
+            self.assertEqual(await self.read(location), data)
+        self.assertEqual(self.s3.unfinished, set())
+
+    async def test_parts_are_never_used_when_the_provider_knows_none(self) -> None:
+        options = bucket_options(self.bucket, multipartUploads="false")
+        self.store = self.s3 = s3_store(self, options)
+        data = os.urandom(11 * 1024 * 1024)
+        location = await self.stored(data)
+        head = self.raw.head_object(Bucket=self.bucket, Key=location)
+        self.assertNotIn("-", head["ETag"])
+
+    async def test_a_large_object_overwrites_nothing(self) -> None:
+        location = await self.stored(b"the first")
+        writer = await self.sealed(os.urandom(6 * 1024 * 1024), 1024 * 1024)
+        with self.assertRaises(DatastoreError):
+            await writer.publish(location)
+        self.assertEqual(await self.read(location), b"the first")
+
+    async def test_the_sweep_aborts_old_uploads_of_ours_only(self) -> None:
+        """R95: unfinished multipart uploads; buckets may be shared."""
+        ours = self.new_location()
+        for key in (ours, "backup/of-somebody-else"):
+            self.raw.create_multipart_upload(Bucket=self.bucket, Key=key)
+        running = self.raw.create_multipart_upload(
+            Bucket=self.bucket, Key=self.new_location()
+        )
+        self.s3.unfinished.add(running["UploadId"])
+        self.assertEqual(await self.store.sweep_temporary(100 * 365 * 86400), 0)
+        self.assertEqual(await self.store.sweep_temporary(-3600), 1)
+        left = self.raw.list_multipart_uploads(Bucket=self.bucket)["Uploads"]
+        self.assertNotIn(ours, [upload["Key"] for upload in left])
+        self.assertEqual(len(left), 2)
+
+
+class ReadingTests(S3Case):
+    """Reading at the client's pace and at any place."""
+
+    size = 3_000_000
+
+    async def test_pieces_in_order_make_the_object(self) -> None:
+        data = os.urandom(self.size)
+        found = await self.store.open(await self.stored(data))
+        pieces = []
+        for offset in range(0, self.size, 256 * 1024):
+            pieces.append(await found.read(offset, 256 * 1024))
+        await found.close()
+        self.assertEqual(b"".join(pieces), data)
+
+    async def test_jumps_read_the_right_bytes(self) -> None:
+        data = os.urandom(self.size)
+        found = await self.store.open(await self.stored(data))
+        for offset in (2_000_000, 10, 2_999_990, 0, 1_500_000):
+            part = await found.read(offset, 300_000)
+            self.assertEqual(part, data[offset : offset + 300_000])
+        for offset in range(1_000_000, 2_500_000, 100_000):
+            part = await found.read(offset, 100_000)
+            self.assertEqual(part, data[offset : offset + 100_000])
+        await found.close()
+
+    async def test_closing_early_is_fine(self) -> None:
+        found = await self.store.open(await self.stored(os.urandom(self.size)))
+        await found.read(0, 1000)
+        await found.close()
+        await found.close()
+        with self.assertRaises(ValueError):
+            await found.read(0, 1)
+
+    async def test_what_was_written_can_be_read_before_it_is_sealed(self) -> None:
+        writer = await self.store.create()
+        await writer.write(b"early ")
+        reader = await writer.open_written()
+        await writer.write(b"bytes")
+        await writer.spill()
+        self.assertEqual(await reader.read(0, 100), b"early bytes")
+        await writer.discard()
+        self.assertEqual(await reader.read(6, 5), b"bytes")
+        await reader.close()
