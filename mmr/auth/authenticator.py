@@ -89,6 +89,31 @@ class Authenticator:
             known = await self._ask(request, credentials)
         return _admit(known, access)
 
+    def proof(self, request: AuthRequest, access: Access) -> Callable[[], bool] | None:
+        """What tells later whether the same credentials still mean the same caller.
+
+        A token's answer has to be in the cache still, and the very same; for all else
+        the configuration is what counts.
+
+        Returns:
+            None: only `authenticate` can tell.
+        """
+        config = self._config()
+        if access is Access.FEDERATION:
+            return None
+        credentials = read_credentials(request)
+        if credentials is None:
+            return lambda: self._config() is config
+        key = TokenCache.key(
+            request.domain.name, credentials.token, credentials.asserted
+        )
+        verdict = self._cache.get(key)
+        if verdict is not None:
+            return lambda: self._cache.get(key) is verdict and self._config() is config
+        if self._known(request, credentials) is None:
+            return None
+        return lambda: self._config() is config
+
     def _known(
         self, request: AuthRequest, credentials: Credentials
     ) -> Requester | BadToken | None:

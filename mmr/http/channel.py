@@ -29,6 +29,9 @@ from mmr.http.sendfile import FileTransport
 from mmr.http.watch import Watch
 
 _HEAD_END = b"\r\n\r\n"
+_USUAL_READ = 64 * 1024
+# A long body in larger pieces costs a tenth less CPU (performance.md §2).
+_LARGE_READ = 256 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -314,6 +317,9 @@ class MediaChannel(Protocol):
         self._framing = Framing(request.body)
         self._owes_continue = request.head.expects_continue
         self._watch.start_body()
+        length = request.head.length
+        if length is None or length > _LARGE_READ:
+            self.transport.bufferSize = _LARGE_READ
         data, self._buffer = self._buffer, b""
         if data:
             self._body_received(self._framing, data)
@@ -326,6 +332,7 @@ class MediaChannel(Protocol):
         if rest is not None:
             self._framing = None
             self._buffer = rest
+            self.transport.bufferSize = _USUAL_READ
             framing.body.finish()
             if self.request is None and not self.is_closing:
                 self._next_or_close()

@@ -13,8 +13,14 @@ from mmr.errors import MatrixError, unexpected
 from mmr.http.addresses import ClientAddresses
 from mmr.http.body import ClientGone
 from mmr.http.host import HostFinder
+from mmr.http.hot import HotAnswer, HotAnswers
 from mmr.http.request import MediaRequest
-from mmr.http.responses import EmptyResponse, Response, error_response
+from mmr.http.responses import (
+    EmptyResponse,
+    MediaResponse,
+    Response,
+    error_response,
+)
 from mmr.http.routing import MethodNotAllowed, Router
 from mmr.http.sendfile import FileEndedEarly
 from mmr.http.streaming import ShortBody
@@ -42,6 +48,14 @@ class RequestGuard(Protocol):
 
         Raises:
             MatrixError: 401, 403, or 5xx when nobody can tell.
+        """
+        ...
+
+    def proof(self, request: MediaRequest, access: Access) -> Callable[[], bool] | None:
+        """What tells later whether the same credentials still mean the same caller.
+
+        Returns:
+            None: only `authenticate` can tell.
         """
         ...
 
@@ -80,9 +94,16 @@ class Dispatcher:
         self._admit = admit
         self._now = now
         self._finished = finished
+        self._hot = HotAnswers()
 
     def start(self, request: MediaRequest, error: MatrixError | None = None) -> None:
         """Begin to answer a request, or to refuse one that can't be read."""
+        if error is None:
+            error = self._arrive(request)
+        if error is None and self._hot.answer(request):
+            request.handled = self._now()
+            self._end(request)
+            return
         handling = Deferred.fromCoroutine(self._serve(request, error))
         if not handling.called:
             request.handling = handling
@@ -96,6 +117,8 @@ class Dispatcher:
                 response = await self._response(request)
                 request.handled = self._now()
                 await response.send(request)
+                if isinstance(response, MediaResponse) and response.is_hot:
+                    self._keep(request, response)
         except Exception as failure:
             # A handler may also let through what it has cancelled itself.
             if request.is_gone and isinstance(failure, _LEFT):
@@ -105,23 +128,56 @@ class Dispatcher:
             else:
                 await self._fail(request, failure)
         request.handling = None
+        self._end(request)
+
+    def _end(self, request: MediaRequest) -> None:
         self._finished(request)
         if not request.is_gone:
             request.finish()
+
+    def _arrive(self, request: MediaRequest) -> MatrixError | None:
+        """Find out where the request is from, and whether it comes too often."""
+        headers = request.head.headers
+        request.client_address = self._addresses.client_of(
+            request.peer,
+            request.peer_is_trusted,
+            headers.get(b"x-forwarded-for", ()),
+            request.header(b"x-real-ip"),
+        )
+        try:
+            if self._admit is not None:
+                self._admit(request)
+        except MatrixError as error:
+            return error
+        return None
+
+    def _keep(self, request: MediaRequest, response: MediaResponse) -> None:
+        """Remember an answer, for `HotAnswers`."""
+        route, etag, replay = request.route, response.etag, response.replay
+        if route is None or etag is None or replay is None:
+            return
+        proof = self._guard.proof(request, route.access)
+        if proof is None:
+            return
+        caching = response.caching_lines()
+        answer = HotAnswer(
+            route=route,
+            host=request.host,
+            domain=request.domain,
+            requester=request.requester,
+            lines=caching + response.media_lines(),
+            caching=caching,
+            etag=etag,
+            is_proven=proof,
+            replay=replay,
+        )
+        self._hot.keep(request, answer)
 
     async def _response(self, request: MediaRequest) -> Response:
         headers = request.head.headers
         info = RequestInfo(request.request_id)
         enter_request(info)
         try:
-            request.client_address = self._addresses.client_of(
-                request.peer,
-                request.peer_is_trusted,
-                headers.get(b"x-forwarded-for", ()),
-                request.header(b"x-real-ip"),
-            )
-            if self._admit is not None:
-                self._admit(request)
             if request.method == b"OPTIONS":
                 return self._options(request)
             route, parameters = self._router.match(request.method, request.path_text)

@@ -55,7 +55,13 @@ class RequestChannel(Protocol):
 
 
 class ClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What sockets of servers provide in Twisted."""
+    """What sockets of servers provide in Twisted.
+
+    Attributes:
+        bufferSize: Bytes that one read may bring.
+    """
+
+    bufferSize: int
 
 
 class ChannelOwner(Protocol):

@@ -12,6 +12,7 @@ import attrs
 
 from mmr.errors import MatrixError
 from mmr.http.headers import describe_media
+from mmr.http.hot import Replay
 from mmr.http.ranges import ByteRange, etag_matches, parse_range
 from mmr.http.request import MediaRequest, header_line
 from mmr.http.streaming import (
@@ -143,6 +144,7 @@ class MediaResponse(Response):
         open_range_bytes: At most as many bytes for a range without an end; 0: no limit.
         cache_control: For quarantine images: ``no-store``.
         vary: The request header that the choice of these bytes depended on.
+        replay: Gives the same bytes again later, for `mmr.http.hot`.
     """
 
     content_type: str | None
@@ -154,15 +156,13 @@ class MediaResponse(Response):
     open_range_bytes: int = 10 * 1024 * 1024
     cache_control: str = MEDIA_CACHE
     vary: str = ""
+    replay: Replay | None = None
 
     async def send(self, request: MediaRequest) -> None:
         """Write what the client's conditions leave to be written."""
-        etag = b'"%s"' % self.sha256.encode("ascii") if self.sha256 else None
-        caching = b"Cache-Control: %s\r\n" % self.cache_control.encode("ascii")
-        if self.vary:
-            caching += b"Vary: %s\r\n" % self.vary.encode("ascii")
+        etag = self.etag
+        caching = self.caching_lines()
         if etag is not None:
-            caching += b"ETag: %s\r\n" % etag
             condition = request.header(b"if-none-match")
             if condition is not None and etag_matches(condition, etag):
                 await self._discard()
@@ -174,9 +174,7 @@ class MediaResponse(Response):
             await self._discard()
             await self._refuse_range(request)
             return
-        lines = caching + self._describe()
-        if size and self._is_seekable:
-            lines += b"Accept-Ranges: bytes\r\n"
+        lines = caching + self.media_lines()
         if part is None:
             await self._send_body(request, 200, lines, ByteRange(0, size))
         else:
@@ -194,17 +192,45 @@ class MediaResponse(Response):
         return await source() if callable(source) else source
 
     @property
-    def _is_seekable(self) -> bool:
-        return not isinstance(self.source, AsyncIterator)
+    def etag(self) -> bytes | None:
+        """The hash, quoted."""
+        return b'"%s"' % self.sha256.encode("ascii") if self.sha256 else None
 
-    def _describe(self) -> bytes:
+    def caching_lines(self) -> bytes:
+        """The header lines of every answer, 304 too."""
+        lines = b"Cache-Control: %s\r\n" % self.cache_control.encode("ascii")
+        if self.vary:
+            lines += b"Vary: %s\r\n" % self.vary.encode("ascii")
+        etag = self.etag
+        return lines if etag is None else lines + b"ETag: %s\r\n" % etag
+
+    def media_lines(self) -> bytes:
+        """The header lines that go with bytes."""
         sent_type, disposition = describe_media(
             self.content_type, self.name, self.as_attachment
         )
-        return b"Content-Type: %s\r\nContent-Disposition: %s\r\n" % (
+        lines = b"Content-Type: %s\r\nContent-Disposition: %s\r\n" % (
             sent_type.encode("ascii"),
             disposition.encode("ascii"),
         )
+        if self.size and self._is_seekable:
+            lines += b"Accept-Ranges: bytes\r\n"
+        return lines
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether the whole answer is at hand, in one write, and can be given again."""
+        return (
+            self.replay is not None
+            and self.sha256 is not None
+            and isinstance(self.source, bytes)
+            and len(self.source) == self.size
+            and len(self.source) <= _MAX_SINGLE_WRITE
+        )
+
+    @property
+    def _is_seekable(self) -> bool:
+        return not isinstance(self.source, AsyncIterator)
 
     def _requested_part(
         self, request: MediaRequest, etag: bytes | None

@@ -29,6 +29,10 @@ class ObjectRow(Protocol):
 
 Source = bytes | StoredObject
 
+# Up to here one write from memory is cheaper than opening the file and sendfile;
+# above, sendfile takes half the CPU and none of our memory (docs/benchmarks.md).
+_MAX_FILE_BYTES = 256 * 1024
+
 
 class Content:
     """Opens what records point at."""
@@ -39,17 +43,31 @@ class Content:
 
     def source(self, row: ObjectRow) -> bytes | Callable[[], Awaitable[Source]]:
         """The bytes if they are warm, else what opens them when they are needed."""
-        data = self._cache.get(row.sha256_hash)
+        data = self.warm(row)
         if data is None:
             return lambda: self._open(row)
-        self._cache.note_download(row.sha256_hash)
+        self.count(row)
         return data
+
+    def warm(self, row: ObjectRow) -> bytes | None:
+        """The bytes if they are in memory. No wait."""
+        return self._cache.get(row.sha256_hash)
+
+    def count(self, row: ObjectRow) -> None:
+        """Count a download that was answered from memory."""
+        self._cache.note_download(row.sha256_hash)
 
     async def _open(self, row: ObjectRow) -> Source:
         """Open the object, or read it whole when the content cache wants it."""
         try:
             stored = await self.open_object(row)
-            if not self._cache.wants(row.sha256_hash, row.size_bytes):
+            # What the kernel sends from its own cache is not worth ours.
+            is_sent_by_kernel = (
+                row.size_bytes > _MAX_FILE_BYTES and stored.fileno() is not None
+            )
+            if is_sent_by_kernel or not self._cache.wants(
+                row.sha256_hash, row.size_bytes
+            ):
                 return stored
             try:
                 data = await stored.read(0, row.size_bytes)

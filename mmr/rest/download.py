@@ -12,6 +12,7 @@ from mmr.media.placeholder import Placeholder
 from mmr.media.transfer import Transfer
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
+from mmr.rest.replay import DownloadReplay
 from mmr.storage.media import MediaRecord
 from mmr.thumbnailing.quarantine_image import DOWNLOAD_SIDE
 from mmr.types import Access
@@ -86,6 +87,7 @@ class DownloadServlet:
             sha256=found.sha256_hash,
             as_attachment=as_attachment,
             source=self._content.source(found),
+            replay=DownloadReplay(self._downloads, self._content, query, found),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
         )
 

@@ -126,7 +126,10 @@ class MediaStore:
     ) -> MediaRecord | None:
         """A record of the same server, user, name, type and content (D51)."""
         txn.execute(
-            _SELECT + "WHERE m.sha256_hash = ? AND m.origin = ? AND m.user_id = ?"
+            # The concatenations keep SQLite from the index of origin and user, by which
+            # it would read all that the uploader ever stored.
+            _SELECT + "WHERE m.sha256_hash = ?"
+            " AND m.origin || '' = ? AND m.user_id || '' = ?"
             " AND m.upload_name = ? AND m.content_type = ? LIMIT 1",
             (
                 wanted.sha256_hash,

@@ -126,6 +126,9 @@ class OpenGuard:
     def cached(self, request: MediaRequest, access: Access) -> Requester | None:
         return ANN
 
+    def proof(self, request: MediaRequest, access: Access) -> None:
+        """Nothing is kept."""
+
     async def authenticate(self, request: MediaRequest, access: Access) -> Requester:
         raise AssertionError("cached() knows everybody")
 

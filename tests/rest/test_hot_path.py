@@ -25,7 +25,7 @@ class HotPath(ServerCase):
         self.store.open = counting_open  # type: ignore[method-assign,assignment]
 
     async def test_a_warm_download_touches_neither_database_nor_disk(self) -> None:
-        for data in (b"small", bytes(300_000)):
+        for data in (b"small", bytes(200_000)):
             media_id = await self.upload(data)
             for _ in range(4):
                 await self.download(media_id)

@@ -115,7 +115,15 @@ def _environment() -> dict[str, str]:
     """Nothing of ours but the way to our code (R35)."""
     assert mmr.__file__ is not None
     code = str(Path(mmr.__file__).resolve().parent.parent)
-    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": code}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": code,
+        # Else glibc gives the memory of each picture back and faults it in again for
+        # the next one: a sixth of a render's CPU.
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+    }
 
 
 class WorkerLost(Exception):
