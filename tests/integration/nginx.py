@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.integration.process import Child, answers, free_port
+from tests.integration.process import Child, answers, free_port, listens
 
 _MANUAL = Path(__file__).resolve().parents[2] / "docs" / "reverse-proxy.md"
 
@@ -24,7 +24,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         location = /ready {{ return 200; }}
         location / {{
             proxy_pass {homeserver};
@@ -35,6 +35,11 @@ http {{
     }}
 }}
 """
+
+
+_TLS = """ ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate}"""
 
 
 def manual_block() -> str:
@@ -50,21 +55,34 @@ class Nginx:
     Args:
         folder: Where its files go.
         server_name: What mmr is told as host: clients here use an address.
-        mmr_port: Where mmr listens.
+        mmr_port: Where mmr listens; None: the homeserver has media of its own.
         homeserver: The base URL of everything else.
+        port: Where to listen.
+        certificate: Speaks TLS with it; PEM, the key in the same file.
     """
 
     def __init__(
-        self, folder: Path, server_name: str, mmr_port: int, homeserver: str
+        self,
+        folder: Path,
+        server_name: str,
+        mmr_port: int | None,
+        homeserver: str,
+        *,
+        port: int | None = None,
+        certificate: Path | None = None,
     ) -> None:
-        self.port = free_port()
-        manual = manual_block().replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
+        self.port = port or free_port()
+        manual = ""
+        if mmr_port is not None:
+            manual = manual_block().replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
+        self._is_tls = certificate is not None
         folder.mkdir()
         config = folder / "nginx.conf"
         config.write_text(
             _CONFIG.format(
                 folder=folder,
                 port=self.port,
+                tls=_TLS.format(certificate=certificate) if certificate else "",
                 homeserver=homeserver,
                 manual=manual.replace("$host", server_name),
             )
@@ -84,7 +102,10 @@ class Nginx:
     def start(self) -> None:
         """Start and wait until it serves."""
         self._child.start()
-        self._child.wait_until(lambda: answers(self.port, "/ready"))
+        self._child.wait_until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        return listens(self.port) if self._is_tls else answers(self.port, "/ready")
 
     def stop(self) -> None:
         """Stop."""

@@ -50,6 +50,12 @@ def answers(port: int, path: str) -> bool:
             return False
 
 
+def listens(port: int) -> bool:
+    """Whether something accepts connections on loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Child:
     """A program that runs until it is stopped, with its output in a file.
 

@@ -36,6 +36,21 @@ class Answer:
         return value
 
 
+def http_request(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | Iterable[bytes] | None,
+    headers: Mapping[str, str],
+) -> Answer:
+    """Make one request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.headers), response.read())
+
+
 def merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Merge deeply; lists are replaced."""
     result = dict(base)
@@ -150,15 +165,11 @@ class Server:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Make one request; the token defaults to the server's own, "" sends none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         token = self.token if token is None else token
         sent = {"Host": host, **(headers or {})}
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        with contextlib.closing(connection):
-            connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.headers), response.read())
+        return http_request(self.port, method, path, body, sent)
 
     def upload(
         self, data: bytes, content_type: str = "application/octet-stream", **more: Any

@@ -118,6 +118,10 @@ class Synapse:
         """Stop the process; the files stay."""
         self._child.stop()
 
+    def log_text(self) -> str:
+        """The end of its log."""
+        return self._child.log_text()
+
     def register(self, localpart: str, password: str, *, admin: bool = False) -> str:
         """Make a user by the shared registration secret; returns an access token."""
         url = f"{self.url}/_synapse/admin/v1/register"
