@@ -25,8 +25,9 @@ HEARD_SECONDS = 600
 PCM_RATE = 8000
 """Samples a second that sound is decoded to."""
 
-_PROBE_SECONDS = 5.0
-_DECODE_SECONDS = 10.0
+# Two probes and three decodes are the most that one job needs.
+_PROBE_SECONDS = 4.0
+_DECODE_SECONDS = 6.0
 _DEMUXERS = {
     "audio/aac": "aac",
     "audio/flac": "flac",
@@ -105,23 +106,32 @@ class Media:
         """One frame, turned upright and resized: RGB, a byte each.
 
         Args:
-            seconds: Where to look; the first frame is taken when nothing is there.
+            seconds: Where to look, about.
             width: Of the result.
             height: The same.
 
         Raises:
             Refused: when nothing can be decoded.
         """
-        for start in dict.fromkeys((seconds, 0.0)):
-            picture = self._decode(
-                ["-ss", f"{start:.3f}", "-t", str(LOOKED_AT_SECONDS)],
-                ["-map", "0:V:0", "-an", "-sn", "-dn", "-frames:v", "1"],
-                ["-vf", f"scale={width}:{height}:flags=area,setsar=1"],
-                ["-pix_fmt", "rgb24", "-c:v", "rawvideo", "-f", "rawvideo"],
-            )
+        at = ["-ss", f"{seconds:.3f}"]
+        # Else the last key frame before: cheap where frames are large, and there even
+        # where the film is shorter than it says. Else the first.
+        key_frame = ["-noaccurate_seek", *at], ["-fps_mode", "passthrough"]
+        reason = Refusal.BROKEN
+        for seek, keep in ((at, []), key_frame, ([], [])):
+            try:
+                picture = self._decode(
+                    [*seek, "-t", str(LOOKED_AT_SECONDS)],
+                    ["-map", "0:V:0", "-an", "-sn", "-dn", "-frames:v", "1", *keep],
+                    ["-vf", f"scale={width}:{height}:flags=area,setsar=1"],
+                    ["-pix_fmt", "rgb24", "-c:v", "rawvideo", "-f", "rawvideo"],
+                )
+            except Refused as refused:
+                reason = refused.reason
+                continue
             if len(picture) == 3 * width * height:
                 return picture
-        raise Refused(Refusal.BROKEN)
+        raise Refused(reason)
 
     def cover(self, stream: int) -> bytes:
         """The cover picture, as it is in the file."""
@@ -129,6 +139,7 @@ class Media:
             [],
             ["-map", f"0:{stream}", "-frames:v", "1"],
             ["-c:v", "copy", "-f", "image2pipe"],
+            seconds=_PROBE_SECONDS,
         )
 
     def pcm(self, channels: int) -> bytes:
@@ -140,7 +151,12 @@ class Media:
             ["-c:a", "pcm_s16le", "-f", "s16le"],
         )
 
-    def _decode(self, input_options: list[str], *output_options: list[str]) -> bytes:
+    def _decode(
+        self,
+        input_options: list[str],
+        *output_options: list[str],
+        seconds: float = _DECODE_SECONDS,
+    ) -> bytes:
         flat = [option for part in output_options for option in part]
         arguments = [
             "-nostdin",
@@ -155,7 +171,7 @@ class Media:
             *flat,
             "pipe:1",
         ]
-        return run("ffmpeg", arguments, seconds=_DECODE_SECONDS)
+        return run("ffmpeg", arguments, seconds=seconds)
 
     def _limits(self) -> list[str]:
         demuxer = _DEMUXERS[self.content_type]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmr.storage import Database, Transaction
 from mmr.storage.attributes import AttributeStore, Purpose
+from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import Destination, DestinationStore
 from mmr.storage.engines.base import Params
@@ -19,6 +20,7 @@ from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.objects import ObjectName, find_with_hash_txn
 from mmr.storage.pending import PendingMedia, PendingStore
 from mmr.storage.quotas import QuotaLimits, QuotaStore
+from mmr.storage.shadows import delete_shadows_txn
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
 from mmr.types import Method
 
@@ -46,6 +48,11 @@ async def use_every_store(db: Database) -> None:
     await db.interaction("t", thumbnails.insert_thumbnail_txn, _THUMBNAIL)
     await db.interaction("t", thumbnails.get_thumbnails_of_txn, "example.org", "abc")
     await db.interaction("t", thumbnails.delete_thumbnail_txn, _THUMBNAIL)
+    await thumbnails.get_older(0, 10)
+    await thumbnails.count_around(0, 10)
+    shadows = ("example.org",)
+    await db.interaction("t", delete_shadows_txn, media, _NAME, "a" * 64, shadows)
+    await BlurhashStore(db).get_blurhash("a" * 64)
     await intents.add(Intent(_NAME, "a" * 64))
     await intents.get_old(0, 10)
     await intents.sweep(Intent(_NAME, "a" * 64))
@@ -123,8 +130,8 @@ class SqlitePlanTests(PlanTests, OnSqlite):
 
     def find_scans(self, txn: Transaction, sql: str, params: Params) -> list[str]:
         txn.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-        # `ids` is the recursion's own queue, `m` the limited list inside of a COUNT.
-        harmless = re.compile(r"SCAN (CONSTANT ROW|ids|m)\Z")
+        # `ids` is the recursion's own queue, the rest limited lists inside of a COUNT.
+        harmless = re.compile(r"SCAN (CONSTANT ROW|ids|m|older|newer)\Z")
         steps = [row[3] for row in txn.fetchall()]
         return [s for s in steps if s.startswith("SCAN") and not harmless.match(s)]
 

@@ -32,6 +32,8 @@ LEADING = {
     "audio/flac": b"fLaC\x00\x00\x00\x22",
     "audio/wav": b"RIFF\x24\x00\x00\x00WAVEfmt ",
     "audio/mpeg": b"\xff\xfb\x90\x64\x00\x00",
+    "audio/aac": b"\xff\xf1\x50\x80\x00\x1f",
+    "audio/mp4": b"\x00\x00\x00\x1cftypM4A \x00\x00\x02\x00M4A isomiso2",
     "image/svg+xml": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "application/pdf": b"%PDF-1.7\n",
     **samples(),
@@ -75,6 +77,28 @@ def test_aliases_and_parameters_mean_the_plain_type() -> None:
 
     assert plain_type("Image/JPG; q=1") == "image/jpeg"
     assert check_type(LEADING["image/jpeg"], "image/jpg", allowed)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "label", "meant"),
+    [
+        ("video/mp4", "audio/mp4", "audio/mp4"),
+        ("video/mp4", "audio/x-m4a", "audio/mp4"),
+        ("video/webm", "audio/webm", "audio/webm"),
+        ("audio/mp4", "video/mp4", "video/mp4"),
+        ("audio/ogg", "video/ogg", "video/ogg"),
+        ("audio/ogg", "application/ogg", "audio/ogg"),
+    ],
+)
+def test_of_a_container_for_both_the_label_says_which(
+    content_type: str, label: str, meant: str
+) -> None:
+    """R28: either is what the bytes may be; the decoder is the same program."""
+    sniffed = check_type(LEADING[content_type], label, frozenset({meant}))
+
+    assert sniffed.content_type == meant
+    with pytest.raises(Refused):
+        check_type(LEADING[content_type], "image/png", frozenset({meant, content_type}))
 
 
 def test_animations_that_announce_themselves_are_known() -> None:

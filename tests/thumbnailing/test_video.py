@@ -70,6 +70,37 @@ def test_a_video_that_was_filmed_upright_is_shown_upright(place: Desk) -> None:
     assert (outcome.rendered[0].width, outcome.rendered[0].height) == (135, 240)
 
 
+def test_a_frame_is_found_where_the_file_says_more_than_it_has(place: Desk) -> None:
+    data = video("mp4", "-movflags", "+faststart")
+    # The duration of the film and of the track: 4 s in milliseconds become 30.
+    longer = data.replace(struct.pack(">I", 4000), struct.pack(">I", 30_000), 2)
+    assert longer != data
+    options = attrs.evolve(ALL, still_frame=1.0)
+    (drawn,) = work(place, longer, "video/mp4", BOX, options=options).rendered
+
+    pixel = opened(drawn.data).convert("RGB").getpixel((100, 90))
+    assert is_near(pixel, BLUE, 12)
+
+
+def test_a_frame_that_takes_too_long_is_replaced_by_a_cheap_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R37."""
+    asked = []
+
+    def slow(name: str, arguments: list[str], *, seconds: float) -> bytes:
+        asked.append("-noaccurate_seek" in arguments)
+        if not asked[-1]:
+            raise Refused(Refusal.CRASHED)
+        return bytes(300)
+
+    monkeypatch.setattr(ffmpeg_module, "run", slow)
+    media = ffmpeg_module.Media("source", "video/mp4", 1000)
+
+    assert media.frame(20.0, 10, 10) == bytes(300)
+    assert asked == [False, True]
+
+
 def test_pixels_that_are_not_square_are_made_so(place: Desk) -> None:
     wide = video("mp4", "-aspect", "32:9")
 

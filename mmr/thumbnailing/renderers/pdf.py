@@ -16,7 +16,7 @@ from mmr.thumbnailing.sizes import TargetSize
 
 _LONG_SIDE = 2048
 """Pixels; a page has none of its own."""
-_PROBE_SECONDS, _DRAW_SECONDS = 5.0, 10.0
+_PROBE_SECONDS, _DRAW_SECONDS = 4.0, 10.0
 _FIRST_PAGE = ("-f", "1", "-l", "1")
 _SIZE = re.compile(rb"^Page +1 size: +([0-9.]{1,12}) x ([0-9.]{1,12}) pts", re.M)
 _TURN = re.compile(rb"^Page +1 rot: +(90|270)\b", re.M)
