@@ -15,6 +15,8 @@ from mmr.media.thumbnails import Thumbnails
 from mmr.media.variants import ThumbnailQuery
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
+from mmr.rest.redirect import Redirects
+from mmr.rest.replay import ThumbnailReplay
 from mmr.types import Access, Method
 
 _EXTENSIONS = {
@@ -36,11 +38,13 @@ class ThumbnailServlet:
         thumbnails: Thumbnails,
         content: Content,
         placeholder: Placeholder,
+        redirects: Redirects,
     ) -> None:
         self._downloads = downloads
         self._thumbnails = thumbnails
         self._content = content
         self._placeholder = placeholder
+        self._redirects = redirects
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -83,14 +87,33 @@ class ThumbnailServlet:
             request.domain, request.requester, record, key
         )
         self._downloads.served(record)
-        extension = _EXTENSIONS.get(thumbnail.content_type, "bin")
+        name = f"thumbnail.{_EXTENSIONS.get(thumbnail.content_type, 'bin')}"
+        source = self._content.source(thumbnail)
+        redirect = await self._redirects.find(
+            request,
+            thumbnail,
+            content_type=thumbnail.content_type,
+            name=name,
+            is_warm=isinstance(source, bytes),
+        )
+        if redirect is not None:
+            return redirect
         return MediaResponse(
             content_type=thumbnail.content_type,
-            name=f"thumbnail.{extension}",
+            name=name,
             size=thumbnail.size_bytes,
             # Very old rows have no hash, and so no ETag.
             sha256=thumbnail.sha256_hash or None,
-            source=self._content.source(thumbnail),
+            source=source,
+            replay=ThumbnailReplay(
+                self._downloads,
+                self._thumbnails,
+                self._content,
+                query,
+                record,
+                key,
+                thumbnail,
+            ),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
             vary="Accept" if request.domain.thumbnails.webp else "",
         )
@@ -120,13 +143,15 @@ def parse_thumbnail_query(request: MediaRequest) -> ThumbnailQuery:
         method = Method(query.text("method", Method.SCALE.value))
     except ValueError:
         raise invalid_param("Method must be crop or scale") from None
-    webp = accepts_webp(request.header(b"accept") or b"")
+    webp = accepts_webp((request.header(b"accept") or b"").lower())
     return ThumbnailQuery(width, height, method, animated, webp)
 
 
 def accepts_webp(header: bytes) -> bool:
-    """Whether an ``Accept`` header names WebP. A wildcard says nothing about it."""
-    for entry in header.lower().split(b","):
+    """Whether an ``Accept`` header, in lower case, names WebP. Wildcards don't."""
+    if b"webp" not in header:
+        return False
+    for entry in header.split(b","):
         media_range, *parameters = (part.strip() for part in entry.split(b";"))
         if media_range == b"image/webp":
             return not any(_ZERO.fullmatch(parameter) for parameter in parameters)

@@ -21,6 +21,7 @@ from mmr.thumbnailing.blurhash import blurhash_of
 from mmr.thumbnailing.model import Refusal, Refused
 from mmr.thumbnailing.protocol import Job, Part, Reply
 from mmr.thumbnailing.renderers import describe, renderer_for
+from mmr.thumbnailing.renderers.drawing import check_decodes
 from mmr.thumbnailing.sniff import SNIFF_BYTES, check_type
 from mmr.util.confined.channel import Channel
 from mmr.util.confined.confinement import confine, renew_cpu_limit
@@ -54,6 +55,7 @@ def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
     parts = []
     if job.targets:
         for drawn in renderer.render(data, job.targets, job.options):
+            check_decodes(drawn)
             output.write(drawn.data)
             length = len(drawn.data)
             parts.append(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmr.thumbnailing.model import Refusal, Refused, RenderOptions
+from mmr.thumbnailing.model import STILL_TYPES, Refusal, Refused, RenderOptions
 from mmr.thumbnailing.process import WORKER_COMMAND, WorkerSlot
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sizes import TargetSize
@@ -19,14 +19,30 @@ from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import encoded, exif_block, photo, samples
 
-TARGETS = (TargetSize(32, 32, Method.CROP), TargetSize(96, 96, Method.SCALE))
+TARGETS = (
+    TargetSize(32, 32, Method.CROP),
+    TargetSize(96, 96, Method.SCALE),
+    TargetSize(48, 48, Method.SCALE, animated=True),
+    TargetSize(48, 48, Method.SCALE, animated=True, webp=True),
+)
+
+FRAMES = [photo(64, 48).rotate(angle) for angle in (0, 90, 180, 270)]
 
 GOOD = [
-    *samples().values(),
+    *samples(photo(64, 48)).values(),
+    *(
+        encoded(FRAMES[0], format, save_all=True, append_images=FRAMES[1:], duration=50)
+        for format in ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
+    ),
+    encoded(photo(64, 48).quantize(16), "BMP"),
+    encoded(photo(64, 48), "TIFF", compression="jpeg"),
+    encoded(photo(64, 48).convert("1"), "TIFF", compression="group4"),
     encoded(photo(64, 48), "JPEG", progressive=True, exif=exif_block(6)),
     encoded(photo(64, 48).quantize(16), "PNG"),
     encoded(photo(64, 48).convert("RGBA"), "WEBP", lossless=True),
 ]
+
+OPTIONS = RenderOptions(max_pixels=1_000_000, allowed_types=STILL_TYPES | {"image/jxl"})
 
 # Where, and what to put there; small numbers hit the headers more often.
 edits = st.lists(
@@ -60,7 +76,7 @@ def test_a_mutated_file_never_costs_a_worker(
     with tempfile.NamedTemporaryFile() as source:
         source.write(data)
         source.flush()
-        job = Job("image/png", TARGETS, RenderOptions(max_pixels=1_000_000))
+        job = Job("image/png", TARGETS, OPTIONS)
         refusal, outcome = None, None
         try:
             outcome = slot.run(Path(source.name), job)
