@@ -33,6 +33,9 @@ from mmr.util.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
+# A client that opens a room full of links asks for all of them at once.
+_MAX_WAITING_PER_USER = 50
+
 
 @attrs.frozen
 class PreviewQuery:
@@ -121,8 +124,12 @@ class Previews:
     def _new_admission(self) -> Budget:
         # Whole previews are bounded per site and user as well: the slots of the guarded
         # client alone would let one slow site hold all workers (R20).
-        bound = Bound(self._max_running(), PREVIEW_BOUNDS.total.waiting)
-        return Budget(self._clock, attrs.evolve(PREVIEW_BOUNDS, total=bound))
+        bounds = attrs.evolve(
+            PREVIEW_BOUNDS,
+            per_user=Bound(PREVIEW_BOUNDS.per_user.running, _MAX_WAITING_PER_USER),
+            total=Bound(self._max_running(), PREVIEW_BOUNDS.total.waiting),
+        )
+        return Budget(self._clock, bounds)
 
     async def _run(self, query: PreviewQuery, key: PreviewKey) -> PreviewRecord:
         """Goes on when its askers leave, until `stop`."""

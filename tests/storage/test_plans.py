@@ -19,10 +19,12 @@ from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.objects import ObjectName, find_with_hash_txn
 from mmr.storage.pending import PendingMedia, PendingStore
+from mmr.storage.previews import PreviewImage, PreviewKey, PreviewRecord
 from mmr.storage.quotas import QuotaLimits, QuotaStore
 from mmr.storage.shadows import delete_shadows_txn
+from mmr.storage.stores import Stores
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
-from mmr.types import Method
+from mmr.types import Method, Mxc
 
 from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase, media_record
 
@@ -73,6 +75,19 @@ async def use_every_store(db: Database) -> None:
     await destinations.list_failing(10)
     await destinations.clear("example.org")
     await destinations.delete_old(0)
+    await _use_previews(db)
+
+
+async def _use_previews(db: Database) -> None:
+    previews = Stores(db).previews
+    key = PreviewKey("example.org", "https://site.example/", "en")
+    image = PreviewImage(Mxc("example.org", "abc"), "image/png", 1, 1, 1)
+    preview = PreviewRecord("", "", "", "", "", image)
+    await previews.insert_preview(key, 0, preview)
+    await previews.find_preview(key, 0, 3_600_000)
+    await previews.count_around(0, 10)
+    [old] = await previews.get_old_with_image(0, 10)
+    await previews.delete_with_image(old)
 
 
 async def _use_limits(db: Database) -> None:
