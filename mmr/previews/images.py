@@ -17,13 +17,16 @@ _SENSIBLE_SIDE = 50
 _MAX_RATIO = 5
 _MAX_WIDTH = 2048
 
-_DIMENSION = re.compile(r"\s*+([0-9]{1,5})(?:\.[0-9]*+)?(?:px)?\s*+\Z")
-_SOURCE = re.compile(r"([^\s,]\S*+)(?:\s++([0-9]{1,5})(?:\.[0-9]++)?([wx]))?[^,]*+")
+_DIMENSION = re.compile(r"\A\s*+([0-9]{1,5})(?:\.[0-9]*+)?(?:px)?\s*+\Z")
+# An address that ends with a comma has no size behind it.
+_SOURCE = re.compile(
+    r"([^\s,]\S*+)(?:(?<!,)(?:\s++([0-9]{1,5})(?:\.[0-9]++)?[wx])?[^,]*+)?"
+)
 # Scripts fill in the real address from one of these when the image scrolls into view.
 _LATE_SOURCES = ("data-src", "data-original", "data-lazy-src", "data-lazy")
 _LATE_SETS = ("data-srcset", "data-lazy-srcset")
 _DECORATION = re.compile(
-    r"(?:^|[/_.\-])(?:1x1|blank|emoji|favicon|icon|loader|loading|pixel|placeholder"
+    r"(?<![^/_.\-])(?:1x1|blank|emoji|favicon|icon|loader|loading|pixel|placeholder"
     r"|smil(?:ey|ie)|spacer|sprite|transparent)s?(?=[/_.\-0-9]|$)",
     re.I,
 )
@@ -85,10 +88,8 @@ def _candidate(
     if any(side is not None and side < _MIN_SIDE for side in (width, height)):
         return None
     for address in _addresses(attributes, sources):
-        if _DECORATION.search(address):
-            continue
         url = http_url(address, base)
-        if url is not None:
+        if url is not None and not _DECORATION.search(address):
             return ImageCandidate(url, width, height)
     return None
 
@@ -108,7 +109,7 @@ def _largest(source_set: str) -> str:
     """Of a ``srcset``, the widest that isn't too wide."""
     best, best_size = "", -1
     for match in _SOURCE.finditer(source_set):
-        address, number, _ = match.groups()
+        address, number = match.groups()
         size = int(number) if number else 1
         if best_size < size <= _MAX_WIDTH and not address.startswith("data:"):
             best, best_size = address.rstrip(","), size
