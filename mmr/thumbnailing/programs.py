@@ -91,7 +91,7 @@ def describe_programs(wanted: Iterable[str]) -> list[str]:
             lines.append(f"{family.name}: by {', '.join(found.values())}")
         elif family in wanted_families:
             names = " and ".join(family.programs)
-            lines.append(f"{family.name}: no thumbnails, because {names} is not here")
+            lines.append(f"{family.name}: none, as that needs {names}")
     return lines
 
 

@@ -153,7 +153,7 @@ def test_the_start_tells_what_there_is_and_what_is_missing(
     )
 
     assert describe_programs(["video/mp4", "image/png"]) == [
-        "audio and video: no thumbnails, because ffmpeg and ffprobe is not here",
+        "audio and video: none, as that needs ffmpeg and ffprobe",
         "SVG: by /usr/bin/rsvg-convert",
     ]
 
