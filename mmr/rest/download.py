@@ -12,6 +12,7 @@ from mmr.media.placeholder import Placeholder
 from mmr.media.transfer import Transfer
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
+from mmr.rest.redirect import Redirects
 from mmr.rest.replay import DownloadReplay
 from mmr.storage.media import MediaRecord
 from mmr.thumbnailing.quarantine_image import DOWNLOAD_SIDE
@@ -26,11 +27,16 @@ class DownloadServlet:
     """Serves media to clients, on the authenticated and on the older paths."""
 
     def __init__(
-        self, downloads: Downloads, content: Content, placeholder: Placeholder
+        self,
+        downloads: Downloads,
+        content: Content,
+        placeholder: Placeholder,
+        redirects: Redirects,
     ) -> None:
         self._downloads = downloads
         self._content = content
         self._placeholder = placeholder
+        self._redirects = redirects
 
     def routes(self) -> list[Route]:
         """The routes. The older paths are frozen by record, not by route (MSC3916)."""
@@ -80,13 +86,24 @@ class DownloadServlet:
         if found.quarantined:
             return await self._quarantined(request)
         self._downloads.served(found)
+        source = self._content.source(found)
+        redirect = await self._redirects.find(
+            request,
+            found,
+            content_type=found.content_type,
+            name=filename or _stored_name(found),
+            as_attachment=as_attachment,
+            is_warm=isinstance(source, bytes),
+        )
+        if redirect is not None:
+            return redirect
         return MediaResponse(
             content_type=found.content_type,
             name=filename or _stored_name(found),
             size=found.size_bytes,
             sha256=found.sha256_hash,
             as_attachment=as_attachment,
-            source=self._content.source(found),
+            source=source,
             replay=DownloadReplay(self._downloads, self._content, query, found),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
         )

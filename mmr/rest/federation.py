@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+
 from mmr.errors import not_found
 from mmr.http.multipart import MultipartResponse
 from mmr.http.request import MediaRequest
-from mmr.http.responses import MediaResponse, Response
+from mmr.http.responses import (
+    BytesResponse,
+    MediaResponse,
+    RedirectResponse,
+    Response,
+)
 from mmr.http.routing import Handler, Route
 from mmr.rest.download import DownloadServlet
 from mmr.rest.thumbnail import ThumbnailServlet
@@ -82,9 +89,21 @@ def _route(action: str, path: str, handler: Handler) -> Route:
 
 
 def _in_parts(response: Response) -> Response:
-    return (
-        MultipartResponse(response) if isinstance(response, MediaResponse) else response
+    if isinstance(response, MediaResponse):
+        return MultipartResponse(response)
+    if isinstance(response, RedirectResponse):
+        return _location_in_parts(response.location)
+    return response
+
+
+def _location_in_parts(location: str) -> Response:
+    """The second part only says where the media is (Server-Server API, MSC3916)."""
+    boundary = secrets.token_hex(24)
+    body = (
+        f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{{}}\r\n"
+        f"--{boundary}\r\nLocation: {location}\r\n\r\n\r\n--{boundary}--\r\n"
     )
+    return BytesResponse(body.encode("ascii"), f"multipart/mixed; boundary={boundary}")
 
 
 def _check_origin(request: MediaRequest, origin: str) -> None:

@@ -23,7 +23,8 @@ from mmr.cache.content import (
 )
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
-from mmr.datastores.registry import Datastores, file_provider
+from mmr.datastores.registry import Datastores, file_provider, s3_provider
+from mmr.datastores.s3 import THREADS as S3_THREADS
 from mmr.federation.service import Federation
 from mmr.http.client import TrustedClient
 from mmr.http.guard import SystemResolver
@@ -71,6 +72,11 @@ class Foundations:
         return WorkerPool("files", _FILE_THREADS, _MAX_WAITING_FILE_JOBS, reactor)
 
     @cached_property
+    def s3(self) -> WorkerPool:
+        reactor = cast(IReactorFromThreads, self.reactor)
+        return WorkerPool("s3", S3_THREADS, _MAX_WAITING_FILE_JOBS, reactor)
+
+    @cached_property
     def db(self) -> Database:
         return open_database(self.config.database, self.reactor, self.clock)
 
@@ -82,7 +88,12 @@ class Foundations:
     def datastores(self) -> Datastores:
         return Datastores(
             sections_of(self.config),
-            {"file": file_provider(self.files, self.clock, self._min_free_bytes)},
+            {
+                "file": file_provider(self.files, self.clock, self._min_free_bytes),
+                "s3": s3_provider(
+                    self.s3, self.files, self.clock, self._min_free_bytes
+                ),
+            },
             self._datastore_bytes,
             self.clock,
             self.legacy_ids,

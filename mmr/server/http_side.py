@@ -27,6 +27,7 @@ from mmr.rest.federation_test import FederationTestServlet
 from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
 from mmr.rest.preview import PreviewServlet
+from mmr.rest.redirect import Redirects
 from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
 from mmr.rest.thumbnail import ThumbnailServlet
@@ -39,9 +40,12 @@ class HttpSide(Previewing):
 
     @cached_property
     def router(self) -> Router:
-        download = DownloadServlet(self.downloads, self.content, self.placeholder)
+        redirects = Redirects(self.datastores)
+        download = DownloadServlet(
+            self.downloads, self.content, self.placeholder, redirects
+        )
         thumbnail = ThumbnailServlet(
-            self.downloads, self.thumbnails, self.content, self.placeholder
+            self.downloads, self.thumbnails, self.content, self.placeholder, redirects
         )
         servlets = (
             UploadServlet(self.uploads, self.blurhashes),

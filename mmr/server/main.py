@@ -40,6 +40,7 @@ class MediaRepoServer(HttpSide):
         """
         self._set_labels()
         self.files.start()
+        self.s3.start()
         self.resolver.start()
         self.federation.start()
         try:
@@ -50,6 +51,7 @@ class MediaRepoServer(HttpSide):
             await self.stop()
             raise
         register_pool("files", lambda: self.files.waiting, lambda: self.files.pending)
+        register_pool("s3", lambda: self.s3.waiting, lambda: self.s3.pending)
         register_pool(
             "thumbnails",
             lambda: self.thumbnail_pool.waiting,
@@ -76,7 +78,7 @@ class MediaRepoServer(HttpSide):
         await self.trusted_client.close()
         await self.db.close()
         self.federation.stop()
-        for pool in (self.resolver, self.files):
+        for pool in (self.resolver, self.files, self.s3):
             await self._blocking_stop(pool)
 
     async def _blocking_stop(self, pool: WorkerPool | SystemResolver) -> None:
