@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from benchmarks import remote
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
@@ -35,7 +36,10 @@ def main() -> int:
             if options.profile:
                 print(profile(name, seconds), flush=True)
                 continue
-            result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
+            if name == remote.NAME:
+                result = remote.measure(rounds)
+            else:
+                result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
         except BenchError as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             failed = True
@@ -76,6 +80,8 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
+    if options.profile and remote.NAME in options.workloads:
+        parser.error(f"{remote.NAME} has no profile")
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")
     return options

@@ -31,6 +31,9 @@ METRICS = (
     Metric("p95_ms", "p95 ms", False),
     Metric("p99_ms", "p99 ms", False),
     Metric("cpu_ms", "CPU ms/request", False),
+    Metric("direct_ms", "first byte, direct ms", None),
+    Metric("first_ms", "first byte, by us ms", None),
+    Metric("added_ms", "first byte, added ms", None),
     Metric("answer_ms", "last byte to answer ms", False),
     Metric("upload_ms", "upload before it ms", False),
     Metric("stall_ms", "longest stall ms", False),
@@ -39,6 +42,8 @@ METRICS = (
     Metric("rss_after_mb", "RSS after MB", False),
     Metric("rss_peak_mb", "RSS peak MB", False),
     Metric("growth_mb", "peak above idle MB", None),
+    Metric("growth_many_mb", "the same, 100 clients", None),
+    Metric("origin_requests", "requests to origin", None),
     Metric("errors", "wrong answers", None),
 )
 

@@ -67,6 +67,11 @@ TARGETS = (
             Target(name, "growth_mb", None, 20),
         )
     ),
+    Target("remote", "added_ms", None, 50),
+    Target("remote", "growth_mb", None, 20),
+    Target("remote", "growth_many_mb", None, 40),
+    Target("remote", "origin_requests", None, 1),
+    Target("remote", "errors", None, 0),
     # Equal within what two runs of the same thing differ by.
     Target("range-1m", "cpu_ms", "whole-1m", 0.95),
 )

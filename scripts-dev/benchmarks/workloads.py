@@ -270,5 +270,7 @@ PEERS = {
     "download-100m": _READS,
     "download-100m-c8": _READS,
     "range-1m": _READS,
+    # Has a module and an origin of its own (`benchmarks.remote`).
+    "remote": (),
 }
 """Which peers can do a workload at all."""
