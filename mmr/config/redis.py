@@ -41,6 +41,17 @@ class RedisConfig(Section):
         Mark.RELATIVE,
         Mark.RESTART,
     )
+    username: Text = setting(
+        "", "User name, where the server has several.", "mmr", Mark.RESTART
+    )
+    tls: Flag = setting(False, "Speak TLS with the servers.", True, Mark.RESTART)
+    ca_path: FilePath | None = setting(
+        None,
+        "Certificates (PEM) that vouch for the servers; without it, the system's.",
+        "/etc/ssl/redis-ca.pem",
+        Mark.RELATIVE,
+        Mark.RESTART,
+    )
     shards: tuple[ShardConfig, ...] = setting(
         (),
         "The servers.",
