@@ -56,8 +56,9 @@ MAY_CONNECT = {
     "mmr/cluster/": {"txredisapi"},
     # Says READY to the service manager, over a local datagram socket.
     "mmr/util/systemd.py": {"socket.socket"},
-    # The worker's end of a socket pair that it inherits.
-    "mmr/thumbnailing/worker.py": {"socket.socket"},
+    # The workers' end of a socket pair that they inherit.
+    "mmr/util/confined/channel.py": {"socket.socket"},
+    "mmr/previews/worker.py": {"socket.socket"},
 }
 
 Finding = tuple[int, str]
