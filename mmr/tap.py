@@ -52,6 +52,7 @@ class Options(usage.Options):
         self.paths: list[Path] = []
         self.config: Config | None = None
         self.machine_id = 0
+        self.assets: Path | None = None
 
     def opt_config_path(self, path: str) -> None:
         """A configuration file, or a folder of them. May be given several times."""
@@ -59,6 +60,10 @@ class Options(usage.Options):
         self.paths.append(Path(path).absolute())
 
     opt_c = opt_config_path
+
+    def opt_assets(self, path: str) -> None:
+        """A folder whose providers.json takes the place of our oEmbed list."""
+        self.assets = Path(path).absolute()
 
     def opt_version(self) -> None:
         """Print the version, and exit."""
@@ -94,16 +99,23 @@ class MmrService(MultiService):
         config: What it says.
         number: ``MACHINE_ID``.
         reactor: The reactor.
+        assets: See `mmr.server.previewing`.
     """
 
     def __init__(
-        self, paths: list[Path], config: Config, number: int, reactor: Any
+        self,
+        paths: list[Path],
+        config: Config,
+        number: int,
+        reactor: Any,
+        assets: Path | None = None,
     ) -> None:
         super().__init__()
         self._paths = paths
         self._config = config
         self._number = number
         self._reactor = reactor
+        self._assets = assets
         self._server: MediaRepoServer | None = None
         self._watcher: ConfigWatcher | None = None
         self._port: IListeningPort | None = None
@@ -145,6 +157,7 @@ class MmrService(MultiService):
 
     async def _start(self) -> None:
         server = MediaRepoServer(self._config, self._reactor, self._number)
+        server.assets = self._assets
         _say_what_is_configured(self._config, self._number)
         await server.start()
         self._server = server
@@ -246,7 +259,9 @@ def makeService(options: Options) -> MmrService:
         raise SystemExit(1) from None
     for warning in config.warnings:
         logger.warning("%s", warning)
-    return MmrService(options.paths, config, options.machine_id, reactor)
+    return MmrService(
+        options.paths, config, options.machine_id, reactor, options.assets
+    )
 
 
 def _thumbnailed_types(config: Config) -> set[str]:

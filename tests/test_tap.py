@@ -89,6 +89,11 @@ def test_several_files_are_layered(good: Path, tmp_path: Path) -> None:
     assert options.config.repo.bind_address == "127.0.0.1"
 
 
+def test_the_assets_folder_is_absolute_before_twistd_leaves_its_own(good: Path) -> None:
+    assert parse("-c", good).assets is None
+    assert parse("-c", good, "--assets", "there").assets == Path("there").absolute()
+
+
 def test_the_machine_id_comes_from_the_environment(
     good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from functools import cached_property
@@ -17,12 +18,20 @@ from mmr.previews.oembed import Providers
 from mmr.previews.pool import PreviewParser
 from mmr.server.pipelines import Pipelines
 
+logger = logging.getLogger(__name__)
+
 _MAX_WAITING_PAGES = 200
 
 
 class Previewing(Pipelines):
-    """What previews are made with."""
+    """What previews are made with.
 
+    Attributes:
+        assets: Folder whose ``providers.json``, if there is one, takes the place of the
+            bundled list of oEmbed providers (MMR's ``-assets``).
+    """
+
+    assets: Path | None = None
     _providers: Providers | None = None
 
     @cached_property
@@ -63,5 +72,17 @@ class Previewing(Pipelines):
 
     async def _oembed_providers(self) -> Providers:
         if self._providers is None:
-            self._providers = await self.files.run(Providers.bundled)
+            self._providers = await self.files.run(_read_providers, self.assets)
         return self._providers
+
+
+def _read_providers(assets: Path | None) -> Providers:
+    """In a thread."""
+    own = assets / "providers.json" if assets is not None else None
+    if own is None or not own.exists():
+        return Providers.bundled()
+    try:
+        return Providers.load(own.read_bytes())
+    except (OSError, ValueError) as error:
+        logger.error("%s can't be used, the bundled list is: %s", own, error)
+        return Providers.bundled()

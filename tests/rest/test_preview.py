@@ -420,6 +420,33 @@ class OEmbed(PreviewCase):
         self.assertEqual(shown["og:title"], "The sea & the sky")
 
 
+class Assets(PreviewCase):
+    previews = {"oEmbed": True}
+
+    async def ask_for_a_film(self, providers: str) -> None:
+        self.server.assets = self.folder
+        (self.folder / "providers.json").write_text(providers)
+        self.paths["/film"] = page(PAGE)
+        await self.shown(self.url("/film"))
+
+    async def test_the_operator_may_have_another_list_of_providers(self) -> None:
+        schemes = ["http://site.example/*"]
+        endpoints = [{"schemes": schemes, "url": self.url("/embed")}]
+        name = {"provider_name": "P", "provider_url": "http://p"}
+        await self.ask_for_a_film(json.dumps([{**name, "endpoints": endpoints}]))
+        self.assertTrue(self.site.requests[0].target.startswith("/embed?"))
+
+    async def test_a_list_that_is_none_gives_way_to_ours(self) -> None:
+        for providers in ("{", "[1]"):
+            self.server._providers = None
+            with self.assertLogs("mmr.server.previewing", "ERROR"):
+                await self.ask_for_a_film(providers)
+            await self.server.db.interaction(
+                "t", lambda txn: txn.execute("DELETE FROM mmr_url_previews")
+            )
+        self.assertEqual(self.site.requests[0].target, "/film")
+
+
 class Disabled(PreviewCase):
     previews = {"enabled": False}
 
