@@ -7,8 +7,6 @@ wrong ends it: the server makes do with a smaller preview, and starts another.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 from collections.abc import Callable
 
@@ -34,7 +32,7 @@ def handle(job: Job, data: bytes) -> PageResult | None:
 def main(handler: Handler = handle) -> None:
     """Confine the process, say how well that went, answer until the server hangs up."""
     limits = WorkerLimits(**json.loads(sys.argv[1]))
-    channel = Channel(socket.socket(fileno=os.dup(0)))
+    channel = Channel.inherited()
     channel.send({"confinement": confine(limits)})
     while (received := channel.receive(max_files=1)) is not None:
         message, (page,) = received

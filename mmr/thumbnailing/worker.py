@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable
 from typing import BinaryIO
@@ -100,7 +99,7 @@ def serve(channel: Channel, limits: WorkerLimits, handler: Handler) -> None:
 def main(handler: Handler = handle) -> None:
     """Confine the process, say how well that went, serve."""
     limits = WorkerLimits(**json.loads(sys.argv[1]))
-    channel = Channel(socket.socket(fileno=os.dup(0)))
+    channel = Channel.inherited()
     Image.preinit()
     given = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {"programs": {}}
     programs.allow(given["programs"])

@@ -29,6 +29,11 @@ class Channel:
         self._socket = sock
         self._deadline: float | None = None
 
+    @classmethod
+    def inherited(cls) -> Channel:
+        """The worker's end: the socket that is its standard input."""
+        return cls(socket.socket(fileno=os.dup(0)))
+
     def limit(self, seconds: float) -> None:
         """From now on all that is sent and received together takes at most this."""
         self._deadline = time.monotonic() + seconds
