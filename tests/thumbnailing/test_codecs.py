@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from mmr.config.generate import generate_config
+from mmr.tap import Options
 from mmr.thumbnailing import codecs, programs
 from mmr.thumbnailing.codecs import OPTIONAL, Codec, describe, sentence
 from mmr.thumbnailing.renderers import RENDERERS
@@ -55,3 +58,15 @@ def test_a_worker_without_a_package_does_without_its_format() -> None:
     )
 
     assert printed.stdout.strip() == b"False True"
+
+
+def test_the_check_of_the_configuration_lists_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mmr.yaml"
+    path.write_text(generate_config("example.org"))
+    path.chmod(0o600)
+    with pytest.raises(SystemExit):
+        Options().parseOptions(["--check-config", "-c", str(path)])
+
+    assert f"Optional formats for thumbnails: {sentence()}" in capsys.readouterr().out
