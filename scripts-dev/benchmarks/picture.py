@@ -23,6 +23,15 @@ def phone_picture() -> bytes:
     return output.getvalue()
 
 
+def small_picture() -> bytes:
+    """Make a picture as pages show them in previews: about 50 KB."""
+    light = Image.radial_gradient("L").resize((1200, 630))
+    grain = Image.effect_noise((1200, 630), 20)
+    output = io.BytesIO()
+    _mix(light, grain).save(output, "JPEG", quality=60)
+    return output.getvalue()
+
+
 def unseen_copy(picture: bytes) -> bytes:
     """Give the same picture as a file with another hash, by a comment in its head."""
     text = os.urandom(16).hex().encode()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import statistics
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from benchmarks.errors import BenchError
 from benchmarks.load import Load, Plan, drive, repeat_get
 from benchmarks.picture import phone_picture, unseen_copy
 from benchmarks.servers.base import Server, fresh_bytes, media_key
+from benchmarks.site import Site
 from benchmarks.wire import Answer, Connection, request_head
 
 # Enough repetitions for every cache to take the file in.
@@ -220,6 +223,48 @@ class ColdThumbnails(Workload):
         return drive(server.port, self.plan(max(seconds, 60)), 200, fetch)
 
 
+class Previews(Workload):
+    """Previews of long pages with a picture, each for the first time or from the cache.
+
+    Args:
+        cached: Always the same page.
+    """
+
+    connections = 8
+
+    def __init__(self, *, cached: bool) -> None:
+        super().__init__()
+        self._site = Site()
+        self._cached = cached
+        self._pages = itertools.count()
+        if not cached:
+            self.requests = 1000
+
+    def prepare(self, server: Server) -> None:
+        """Make some, so that the workers are there."""
+        for _ in range(_WARM_UP_REQUESTS):
+            _expect(server, server.get(self._path()), 200)
+
+    def drive(self, server: Server, seconds: float) -> Load:
+        """Ask for as many as possible."""
+        if self._cached:
+            path, plan = self._path(), self.plan(seconds)
+            length = server.get(path).length
+            return repeat_get(server.port, path, server.headers, plan, length)
+
+        def fetch(connection: Connection, _number: int) -> tuple[Answer, int]:
+            answer = connection.exchange(
+                request_head("GET", self._path(), server.headers)
+            )
+            return answer, answer.length
+
+        return drive(server.port, self.plan(seconds), 200, fetch)
+
+    def _path(self) -> str:
+        url = self._site.url("same" if self._cached else str(next(self._pages)))
+        return f"/_matrix/client/v1/media/preview_url?url={quote(url, safe='')}"
+
+
 _OCTETS = "application/octet-stream"
 
 
@@ -255,6 +300,8 @@ _MAKERS = {
     "download-100m": lambda: BigGet(100 * _MB, 1),
     "download-100m-c8": lambda: BigGet(100 * _MB, 8),
     "range-1m": RangeGet,
+    "previews": lambda: Previews(cached=False),
+    "previews-cached": lambda: Previews(cached=True),
 }
 
 _WRITES = ("synapse", "synapse-pg")
@@ -272,5 +319,7 @@ PEERS = {
     "range-1m": _READS,
     # Has a module and an origin of its own (`benchmarks.remote`).
     "remote": (),
+    "previews": (),
+    "previews-cached": (),
 }
 """Which peers can do a workload at all."""

@@ -68,5 +68,5 @@ class Mmr(MatrixServer):
             },
             "datastores": [store],
             "rateLimit": {"enabled": False},
-            "urlPreviews": {"enabled": False},
+            "urlPreviews": {"exemptNetworks": ["127.0.0.1/32"]},
         }
