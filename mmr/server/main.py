@@ -11,7 +11,7 @@ from mmr.cache.content import (
     SWEEP_SECONDS,
 )
 from mmr.config import Config
-from mmr.federation.own_keys import check_own_keys
+from mmr.federation.own_keys import OwnKeys
 from mmr.http.guard import SystemResolver
 from mmr.metrics import (
     register_cache,
@@ -62,6 +62,7 @@ class MediaRepoServer(HttpSide):
             lambda: len(self.content_cache),
             lambda: self.content_cache.size_bytes,
         )
+        await self.task_engine.look()
         self.recurring.start()
         self._is_started = True
 
@@ -69,6 +70,7 @@ class MediaRepoServer(HttpSide):
         """End everything, listeners and connections before the rest."""
         if self._is_started:
             await self.recurring.stop()
+            await self.task_engine.stop()
             await self.site.drain(self.config.repo.shutdown_grace_seconds)
             await self.remote_media.stop()
             self.previews.stop()
@@ -89,10 +91,7 @@ class MediaRepoServer(HttpSide):
 
     async def check_own_keys(self) -> None:
         """Compare each signing key with what its homeserver publishes (R60)."""
-        for domain in list(self.config.domains.values()):
-            await check_own_keys(
-                domain, self.federation.signers.get(domain), self.trusted_client
-            )
+        await self.own_keys.check(list(self.config.domains.values()))
 
     def reload(self, config: Config) -> None:
         """Take over a new configuration. On an error the old one stays.
@@ -130,13 +129,20 @@ class MediaRepoServer(HttpSide):
         )
 
     @cached_property
+    def own_keys(self) -> OwnKeys:
+        return OwnKeys(self.federation.signers, self.trusted_client)
+
+    @cached_property
     def recurring(self) -> RecurringJobs:
         jobs = [
             RecurringJob("flush_last_access", 10, lambda: self.last_access.flush()),
             RecurringJob("sweep_content_cache", SWEEP_SECONDS, self._sweep_content),
+            # The homeserver may start after us, or be given another key by a reload.
+            RecurringJob("check_own_keys", 60, self.check_own_keys),
         ]
         if self.machine_id == 0:
             jobs += [
+                RecurringJob("look_for_tasks", 15, lambda: self.task_engine.look()),
                 RecurringJob("delete_objects", 30, lambda: self.sweep.delete_queued()),
                 RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
                 RecurringJob("expire_pending", 300, self._expire_pending),

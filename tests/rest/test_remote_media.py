@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from mmr.metrics import REGISTRY
+from mmr.server import MediaRepoServer
 
 from tests.harness import HOST, png
 from tests.rest.remote_case import (
     DOWNLOAD,
+    ENVELOPE_TYPE,
     RemoteCase,
     body_of,
+    envelope,
     send_file,
 )
 from tests.stub_web import Seen, StubConnection
@@ -286,3 +291,42 @@ class UnsignedTest(RemoteCase):
         self.assertEqual((await self.fetch()).body, b"old")
         [seen] = self.asked
         self.assertTrue(seen.target.startswith("/_matrix/media/v3/download/"))
+
+
+class TwoProcessesTest(RemoteCase):
+    """On one database and one folder."""
+
+    engine = "postgres"
+
+    async def test_processes_that_fetch_at_once_keep_one_file(self) -> None:
+        """R101."""
+        first, first_port = self.server, self._port
+        held: list[StubConnection] = []
+
+        def media(connection: StubConnection, _: Seen) -> None:
+            held.append(connection)
+
+        self.media = media
+        one = await self.fetching()
+        await self.start_server()
+        second = self.server
+        self.addCleanup(
+            lambda: Deferred.fromCoroutine(self._stop_first(first, first_port))
+        )
+        two = await self.fetching()
+        await self.eventually(lambda: len(held) == 2)
+        for connection in held:
+            connection.reply(200, envelope(LARGE), ENVELOPE_TYPE)
+        for wire in (one, two):
+            await wire._until(lambda wire=wire: wire.received.endswith(b"0\r\n\r\n"))
+            self.assertEqual(await body_of(wire), LARGE)
+        for server in (first, second):
+            await self.eventually(lambda server=server: not server.remote_media.running)
+        self.assertEqual(await self.count("media"), 1)
+        self.assertEqual(await self.count("mmr_object_intents"), 0)
+        await second.sweep.delete_queued()
+        self.assertEqual(len(self.files()), 1)
+
+    async def _stop_first(self, server: MediaRepoServer, port: Any) -> None:
+        await port.stopListening()
+        await server.stop()
