@@ -43,6 +43,13 @@ class Place:
     opts: Mapping[str, str]
     kinds: frozenset[Kind]
 
+    @property
+    def uri(self) -> str:
+        """A folder, or ``s3://host/bucket`` (mmr-storage §4.3)."""
+        if self.type == "file":
+            return self.opts["path"]
+        return f"s3://{self.opts['endpoint']}/{self.opts['bucketName']}"
+
 
 class Provider(Protocol):
     """Makes the datastores of one ``type``."""
@@ -123,6 +130,10 @@ class Datastores:
             for place in places.values()
         }
         self._places = places
+
+    def places(self) -> list[Place]:
+        """Where each datastore is, by what the configuration says."""
+        return list(self._places.values())
 
     def find(self, datastore_id: str) -> Datastore | None:
         """The datastore of that id, or None when it isn't configured."""

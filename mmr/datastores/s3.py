@@ -40,7 +40,6 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 THREADS = 32
-MAX_WAITING = 4000
 _CONNECTIONS = 128
 # An object up to this size is read by the job that opens it.
 _SMALL_BYTES = 256 * 1024

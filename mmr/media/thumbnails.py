@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from mmr.cache.records import RecordCache
+from mmr.cluster.leases import Leases
 from mmr.config import DomainConfig
 from mmr.config.thumbnails import ThumbnailsConfig
 from mmr.datastores.registry import Datastores
@@ -51,6 +52,7 @@ class Thumbnails:
 
     Args:
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
+        leases: Has one process render, where there are several.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class Thumbnails:
         pool: ThumbnailPool,
         clock: Clock,
         freeze: Callable[[], bool],
+        leases: Leases,
     ) -> None:
+        self._leases = leases
         self._db = db
         self._media = media
         self._store = store
@@ -89,6 +93,10 @@ class Thumbnails:
         """The record if it is in the cache. No wait."""
         return self._cache.get(_cache_key(key))
 
+    def forget(self, mxc: Mxc) -> None:
+        """Drop what the cache has of a media whose rows were changed."""
+        self._cache.invalidate_media(mxc.origin, mxc.media_id)
+
     async def get(
         self,
         domain: DomainConfig,
@@ -108,7 +116,21 @@ class Thumbnails:
             return found
         if self._freeze() and not requester.is_authenticated:
             raise needs_auth()
-        return await self._renders.run(key, lambda: self._make(domain, record, key))
+        return await self._render(domain, record, key)
+
+    async def _render(
+        self, domain: DomainConfig, record: MediaRecord, key: ThumbnailKey
+    ) -> ThumbnailRecord:
+        """Make it, once for all who ask, in this process and in the others."""
+
+        async def once() -> ThumbnailRecord:
+            return await self._leases.once(
+                f"render {key}",
+                lambda: self._find(key),
+                lambda: self._make(domain, record, key),
+            )
+
+        return await self._renders.run(key, once)
 
     async def _find(self, key: ThumbnailKey) -> ThumbnailRecord | None:
         cache_key = _cache_key(key)
@@ -144,9 +166,7 @@ class Thumbnails:
                     key=record.sha256_hash,
                 )
         if made != key:
-            known = await self._find(made) or await self._renders.run(
-                made, lambda: self._make(domain, record, made)
-            )
+            known = await self._find(made) or await self._render(domain, record, made)
             return await shield(self._repeat(record, key, known))
         count_thumbnail(
             key.width, key.height, key.method.value, rendered.animated, key.origin

@@ -20,6 +20,8 @@ from mmr.metrics import (
     request_finished,
     request_received,
 )
+from mmr.rest.admin.datastores import DatastoresServlet
+from mmr.rest.admin.tasks import TasksServlet
 from mmr.rest.config import ConfigServlet
 from mmr.rest.download import DownloadServlet
 from mmr.rest.federation import FederationServlet
@@ -32,10 +34,10 @@ from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.rest.upload import UploadServlet
-from mmr.server.previewing import Previewing
+from mmr.server.tasking import Tasking
 
 
-class HttpSide(Previewing):
+class HttpSide(Tasking):
     """What clients and servers speak to."""
 
     @cached_property
@@ -59,6 +61,10 @@ class HttpSide(Previewing):
             SessionServlet(Sessions(self.homeservers, self.token_cache)),
             ServerInfoServlet(),
             FederationTestServlet(self.federation.test),
+            DatastoresServlet(
+                self.datastores, self.stores, self.task_engine, self.clock
+            ),
+            TasksServlet(self.stores.tasks, self.task_engine),
         )
         return Router(route for servlet in servlets for route in servlet.routes())
 

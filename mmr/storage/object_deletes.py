@@ -50,7 +50,7 @@ class ObjectDeleteStore:
         rows = await self._db.fetch_all(
             "get_failing_object_deletes",
             "SELECT datastore_id, location, since_ts, attempts, last_error"
-            " FROM mmr_object_deletes WHERE next_try_ts > 0"
+            " FROM mmr_object_deletes WHERE next_try_ts > 0 AND attempts > 0"
             " ORDER BY next_try_ts LIMIT ?",
             (limit,),
         )

@@ -81,12 +81,23 @@ def release_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> bool:
     return True
 
 
-def queue_delete_txn(txn: Transaction, name: ObjectName) -> None:
-    """Have the object deleted, whatever refers to it."""
+def queue_delete_txn(txn: Transaction, name: ObjectName, delay_ms: int = 0) -> None:
+    """Have the object deleted, whatever refers to it.
+
+    Args:
+        delay_ms: So much later at the earliest: for whom knew where it was.
+    """
+    now_ms = txn.now_ms()
     txn.execute(
-        "INSERT INTO mmr_object_deletes (datastore_id, location, since_ts)"
-        " VALUES (?, ?, ?) ON CONFLICT (datastore_id, location) DO NOTHING",
-        (name.datastore_id, name.location, txn.now_ms()),
+        "INSERT INTO mmr_object_deletes"
+        " (datastore_id, location, since_ts, next_try_ts) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (datastore_id, location) DO NOTHING",
+        (
+            name.datastore_id,
+            name.location,
+            now_ms,
+            now_ms + delay_ms if delay_ms else 0,
+        ),
     )
 
 

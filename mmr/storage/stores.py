@@ -16,7 +16,9 @@ from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.pending import PendingStore
 from mmr.storage.previews import PreviewStore
 from mmr.storage.quotas import QuotaStore
+from mmr.storage.tasks import TaskStore
 from mmr.storage.thumbnails import ThumbnailStore
+from mmr.storage.transfers import TransferStore
 
 
 class Stores:
@@ -72,3 +74,11 @@ class Stores:
     @cached_property
     def destinations(self) -> DestinationStore:
         return DestinationStore(self._db)
+
+    @cached_property
+    def tasks(self) -> TaskStore:
+        return TaskStore(self._db)
+
+    @cached_property
+    def transfers(self) -> TransferStore:
+        return TransferStore(self._db)

@@ -1,0 +1,1 @@
+"""Admin endpoints (mmr-http-api.md §11)."""

@@ -1,0 +1,226 @@
+"""``storage_migration``: moves what was not asked for lately to another datastore."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from mmr.cluster.ids import IdGenerator
+from mmr.datastores.base import Datastore, DatastoreError, ObjectMissing, ObjectWriter
+from mmr.datastores.registry import Datastores
+from mmr.storage.intents import Intent, IntentStore
+from mmr.storage.objects import ObjectName
+from mmr.storage.tasks import Progress, Task
+from mmr.storage.transfers import MovableObject, TransferStore
+from mmr.tasks.engine import TaskFailed, TaskReporter
+from mmr.types import Mxc
+from mmr.util.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+NAME = "storage_migration"
+
+_BATCH = 100
+_PIECE_BYTES = 256 * 1024
+DEFAULT_BYTES_PER_SECOND = 50_000_000
+
+
+class _Damaged(Exception):
+    """The source isn't what its row says. It stays where it is."""
+
+
+@attrs.frozen
+class TransferParams:
+    """``params`` of the task; the names are MMR's but for the last.
+
+    Attributes:
+        bytes_per_second: At most so many are copied; 0 for no limit.
+    """
+
+    source_datastore_id: str
+    target_datastore_id: str
+    before_ts: int
+    bytes_per_second: int = DEFAULT_BYTES_PER_SECOND
+
+    @classmethod
+    def read(cls, params: Any) -> TransferParams:
+        """Read what is in the database; MMR may have written it.
+
+        Raises:
+            TaskFailed: when something is missing.
+        """
+        try:
+            return cls(
+                str(params["source_datastore_id"]),
+                str(params["target_datastore_id"]),
+                int(params["before_ts"]),
+                int(params.get("bytes_per_second", DEFAULT_BYTES_PER_SECOND)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TaskFailed(f"the task's parameters are bad: {error}") from error
+
+
+class Transfer:
+    """Copies each object, verifies it, turns all its rows, and queues the old one.
+
+    It can be broken off at any point: what has moved is not in the source any more, so
+    the next run goes on with the rest (D65). Datastores of all homeservers will do
+    (D64).
+
+    Args:
+        changed: Told of every media whose rows were changed, for the caches.
+    """
+
+    def __init__(
+        self,
+        *,
+        transfers: TransferStore,
+        intents: IntentStore,
+        datastores: Datastores,
+        ids: IdGenerator,
+        clock: Clock,
+        changed: Callable[[Mxc], None],
+    ) -> None:
+        self._transfers = transfers
+        self._intents = intents
+        self._datastores = datastores
+        self._ids = ids
+        self._clock = clock
+        self._changed = changed
+
+    async def run(self, task: Task, reporter: TaskReporter) -> None:
+        """See `TaskRunner.run`."""
+        params = TransferParams.read(task.params)
+        source = self._datastores.find(params.source_datastore_id)
+        target = self._datastores.find(params.target_datastore_id)
+        if source is None or target is None:
+            raise TaskFailed("the source or target datastore is not configured")
+        if source.id == target.id:
+            raise TaskFailed("source and target are the same datastore")
+        estimate = await self._transfers.estimate(source.id, params.before_ts)
+        before = task.progress
+        run = _Run(
+            self,
+            source,
+            target,
+            params,
+            reporter,
+            attrs.evolve(
+                before, failed=0, total=before.done + estimate.total_hashes_affected
+            ),
+        )
+        await run.move_all()
+        await reporter.report(run.progress, now=True)
+        if run.progress.failed:
+            raise TaskFailed(
+                f"{run.progress.failed} objects could not be moved; the log names "
+                "them. Start the transfer again once that is mended."
+            )
+
+    async def some(
+        self, table: str, params: TransferParams, after: str
+    ) -> list[MovableObject]:
+        """The next objects to move."""
+        return await self._transfers.get_old(
+            table, params.source_datastore_id, params.before_ts, after, _BATCH
+        )
+
+    async def place(
+        self, writer: ObjectWriter, source: ObjectName, target: Datastore, sha256: str
+    ) -> None:
+        """Make the copy visible and let the rows point at it."""
+        location = target.location_of(self._ids.object_name())
+        intent = Intent(ObjectName(target.id, location), sha256)
+        await self._intents.add(intent)
+        try:
+            await writer.publish(location)
+        except BaseException:
+            await self._intents.sweep(intent)
+            raise
+        for mxc in await self._transfers.move(source, intent) or ():
+            self._changed(mxc)
+
+    async def pause(self, began: float, copied: int, rate: int) -> None:
+        """Wait until so many bytes are due."""
+        if rate > 0:
+            early = copied / rate - (self._clock.monotonic() - began)
+            if early > 0:
+                await self._clock.sleep(early)
+
+    def now(self) -> float:
+        """For `pause`."""
+        return self._clock.monotonic()
+
+
+@attrs.define
+class _Run:
+    """One run of one task."""
+
+    transfer: Transfer
+    source: Datastore
+    target: Datastore
+    params: TransferParams
+    reporter: TaskReporter
+    progress: Progress
+
+    async def move_all(self) -> None:
+        for table in ("media", "thumbnails"):
+            after = ""
+            while batch := await self.transfer.some(table, self.params, after):
+                for item in batch:
+                    await self._move(item)
+                # Failed ones stay in the source: they are not to be tried for ever.
+                after = batch[-1].location
+
+    async def _move(self, item: MovableObject) -> None:
+        done = self.progress
+        try:
+            await self._copy(item)
+        except (_Damaged, ObjectMissing, DatastoreError) as error:
+            if isinstance(error, DatastoreError) and error.status == 503:
+                # The store is away or full: the next object would fail as well.
+                raise TaskFailed(
+                    f"stopped after {done.done} objects: {error.message}"
+                ) from error
+            logger.error(
+                "Not moving object %s of datastore %s: %s",
+                item.location,
+                self.source.id,
+                error or type(error).__name__,
+            )
+            self.progress = attrs.evolve(done, failed=done.failed + 1)
+        else:
+            self.progress = attrs.evolve(
+                done, done=done.done + 1, bytes_done=done.bytes_done + item.size_bytes
+            )
+        await self.reporter.report(self.progress)
+
+    async def _copy(self, item: MovableObject) -> None:
+        writer = await self.target.create(item.size_bytes)
+        try:
+            await self._fill(writer, item)
+            sha256 = await writer.seal()
+            if sha256 != item.sha256_hash:
+                raise _Damaged(f"its hash is {sha256}, not {item.sha256_hash} (R102)")
+            name = ObjectName(self.source.id, item.location)
+            await self.transfer.place(writer, name, self.target, sha256)
+        finally:
+            await writer.discard()
+
+    async def _fill(self, writer: ObjectWriter, item: MovableObject) -> None:
+        stored = await self.source.open(item.location)
+        began = self.transfer.now()
+        offset = 0
+        try:
+            while offset < stored.size:
+                data = await stored.read(offset, _PIECE_BYTES)
+                if not data:
+                    raise _Damaged(f"it ends at byte {offset} of {stored.size}")
+                await writer.write(data)
+                offset += len(data)
+                await self.transfer.pause(began, offset, self.params.bytes_per_second)
+        finally:
+            await stored.close()

@@ -1,0 +1,202 @@
+"""The task engine: what runs, what goes on after a restart, what fails loudly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock as FakeReactor
+
+from mmr.errors import unavailable
+from mmr.storage import Database
+from mmr.storage.tasks import Progress, Task, TaskStore
+from mmr.tasks.engine import TaskEngine, TaskFailed, TaskReporter
+from mmr.util.clock import Clock
+
+from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase
+
+
+class Worker:
+    """A runner that waits until it is told how to end."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.ends: dict[int, Deferred[None]] = {}
+
+    async def run(self, task: Task, reporter: TaskReporter) -> None:
+        self.begun.append(task.id)
+        self.ends[task.id] = Deferred()
+        await self.ends[task.id]
+        await reporter.report(Progress(done=3, total=4), now=True)
+
+
+class EngineTests(StorageTestCase):
+    async def begin(self) -> None:
+        self.db: Database = await self.open()
+        self.store = TaskStore(self.db)
+        self.worker = Worker()
+        self.reactor = FakeReactor()
+        self.reactor.advance(1000)
+
+    def engine(self, workers: int = 5, **more: Any) -> TaskEngine:
+        settings: dict[str, Any] = {"runners": {"work": self.worker}, "is_ours": True}
+        return TaskEngine(
+            store=self.store,
+            num_workers=lambda: workers,
+            clock=Clock(self.reactor),
+            **{**settings, **more},
+        )
+
+    async def until_idle(self, engine: TaskEngine) -> None:
+        """Wait for what runs, through the database's threads."""
+        while engine.running:
+            await self.db.ping()
+
+    async def until_begun(self, count: int) -> None:
+        while len(self.worker.begun) < count:
+            await self.db.ping()
+
+    async def state(self, task: Task) -> tuple[bool, str]:
+        found = await self.store.get(task.id)
+        assert found is not None
+        return found.is_finished, found.error
+
+    async def test_a_task_runs_to_its_end(self) -> None:
+        await self.begin()
+        engine = self.engine()
+        task = await engine.submit("work", {"key": "välue"})
+        await self.until_begun(1)
+        self.assertEqual(await self.state(task), (False, ""))
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(engine)
+        found = await self.store.get(task.id)
+        assert found is not None
+        self.assertEqual((found.end_ts, found.error), (1_000_000, ""))
+        self.assertEqual(found.params, {"key": "välue"})
+        self.assertEqual(found.progress, Progress(done=3, total=4))
+
+    async def test_at_most_so_many_run_and_the_rest_waits(self) -> None:
+        await self.begin()
+        engine = self.engine(workers=2)
+        tasks = [await engine.submit("work", {}) for _ in range(3)]
+        await self.until_begun(2)
+        self.assertEqual(engine.running, 2)
+        self.worker.ends[tasks[0].id].callback(None)
+        while engine.running > 1:
+            await self.db.ping()
+        await engine.look()
+        await self.until_begun(3)
+        await engine.stop()
+
+    async def test_an_interrupted_task_goes_on_after_a_restart(self) -> None:
+        """However old it is (D66)."""
+        await self.begin()
+        first = self.engine()
+        task = await first.submit("work", {})
+        await self.until_begun(1)
+        await first.stop()
+        self.assertEqual(await self.state(task), (False, ""))
+        self.reactor.advance(30 * 86400)
+        second = self.engine()
+        await second.look()
+        await self.until_begun(2)
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(second)
+        self.assertEqual(await self.state(task), (True, ""))
+
+    async def test_looking_twice_starts_nothing_twice(self) -> None:
+        await self.begin()
+        engine = self.engine()
+        await engine.submit("work", {})
+        await engine.look()
+        await engine.look()
+        await self.until_begun(1)
+        self.assertEqual(len(self.worker.begun), 1)
+        await engine.stop()
+
+    async def test_a_task_that_nothing_can_do_fails_loudly(self) -> None:
+        await self.begin()
+        task = await self.store.create("export_data", {}, 1)
+        engine = self.engine()
+        await engine.look()
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(task), (True, "unknown task 'export_data'"))
+        with self.assertRaises(ValueError):
+            await engine.submit("export_data", {})
+
+    async def test_failures_are_told_without_inner_details(self) -> None:
+        await self.begin()
+        engine = self.engine()
+        for failure, error in (
+            (TaskFailed("no such place"), "no such place"),
+            (OSError("/secret/path"), "OSError; the log has more"),
+        ):
+            task = await engine.submit("work", {})
+            await self.until_begun(task.id)
+            self.worker.ends[task.id].errback(failure)
+            await self.until_idle(engine)
+            self.assertEqual(await self.state(task), (True, error))
+
+    async def test_a_database_that_is_away_ends_no_task(self) -> None:
+        await self.begin()
+        engine = self.engine()
+        task = await engine.submit("work", {})
+        await self.until_begun(1)
+        self.worker.ends[task.id].errback(unavailable("The database is away."))
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(task), (False, ""))
+        await engine.look()
+        await self.until_begun(2)
+        await engine.stop()
+
+    async def test_a_cancelled_task_stops_at_its_next_report(self) -> None:
+        await self.begin()
+        engine = self.engine()
+        task = await engine.submit("work", {})
+        await self.until_begun(1)
+        await engine.cancel(task)
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(task), (True, "cancelled"))
+
+    async def test_a_waiting_task_is_cancelled_at_once(self) -> None:
+        await self.begin()
+        task = await self.store.create("work", {}, 1)
+        await self.engine().cancel(task)
+        self.assertEqual(await self.state(task), (True, "cancelled"))
+
+    async def test_another_process_leaves_the_work_to_machine_0(self) -> None:
+        await self.begin()
+        told: list[int] = []
+
+        async def queued(task_id: int) -> None:
+            told.append(task_id)
+
+        other = self.engine(is_ours=False, queued=queued)
+        task = await other.submit("work", {})
+        await other.look()
+        self.assertEqual((told, self.worker.begun), ([task.id], []))
+        ours = self.engine()
+        await ours.look()
+        await self.until_begun(1)
+        # Cancelling works from there as well.
+        await other.cancel(task)
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(ours)
+        self.assertEqual(await self.state(task), (True, "cancelled"))
+
+    async def test_lists(self) -> None:
+        await self.begin()
+        tasks = [await self.store.create("work", {}, number) for number in range(3)]
+        await self.store.finish(tasks[0].id, 5)
+        self.assertEqual([t.id for t in await self.store.get_all(2)], [2, 3])
+        unfinished = await self.store.get_unfinished(10)
+        self.assertEqual([t.id for t in unfinished], [2, 3])
+
+
+class EngineOnSqliteTests(EngineTests, OnSqlite):
+    __test__ = True
+
+
+class EngineOnPostgresTests(EngineTests, OnPostgres):
+    __test__ = True
