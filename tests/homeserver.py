@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 
@@ -53,6 +54,7 @@ class StubHomeserver:
         users: Whose each token is. Logout removes from it.
         guests: The users who are guests.
         admins: The users who may call whois.
+        room_media: What each room has: the answer of Synapse's admin API.
         appservice_tokens: Tokens that may act for any user (``user_id``).
         versions: The answer to ``/versions``.
         requests: All requests so far.
@@ -71,6 +73,7 @@ class StubHomeserver:
         self.users: dict[str, str] = {}
         self.guests: set[str] = set()
         self.admins: set[str] = set()
+        self.room_media: dict[str, dict[str, list[str]]] = {}
         self.appservice_tokens: set[str] = set()
         self.versions: dict[str, Any] = {"versions": ["v1.1"], "unstable_features": {}}
         self.requests: list[Seen] = []
@@ -144,7 +147,18 @@ class StubHomeserver:
         if "/whois/" in path:
             allowed = user in self.admins
             return Reply(200) if allowed else error_reply(403, "M_FORBIDDEN")
+        if path.startswith("/_synapse/admin/v1/room/"):
+            return self._room_reply(path, user)
         return error_reply(404, "M_UNRECOGNIZED")
+
+    def _room_reply(self, path: str, user: str) -> Reply:
+        if user not in self.admins:
+            return error_reply(403, "M_FORBIDDEN")
+        room_id = unquote(path.split("/")[5])
+        media = self.room_media.get(room_id)
+        if media is None:
+            return error_reply(404, "M_NOT_FOUND")
+        return Reply(200, json.dumps(media).encode())
 
     def _user(self, token: str, request: Request) -> str | None:
         asserted = request.args.get(b"user_id")

@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 from typing import Any, TypeAlias
 
+import attrs
+
 from mmr.auth.breaker import Breaker, BreakerOpen
 from mmr.auth.identity import BadToken, Identity, Verdict, is_user_of
 from mmr.config import DomainConfig
 from mmr.errors import (
     MatrixError,
+    bad_request,
     forbidden,
     guests_forbidden,
+    not_found,
     rate_limited,
     unavailable,
+    unexpected,
 )
-from mmr.http.client import TrustedClient, UpstreamUnavailable, quote_segment
+from mmr.http.client import (
+    MAX_JSON_BYTES,
+    TrustedClient,
+    UpstreamUnavailable,
+    quote_segment,
+)
 from mmr.util.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -23,10 +33,27 @@ logger = logging.getLogger(__name__)
 _USER_AGENT = "matrix-media-repo"
 # MMR's cap per call, whatever clientServerTimeoutSeconds says.
 _LONGEST_CALL_SECONDS = 60
+# The homeserver reads the room's whole history.
+_ROOM_MEDIA_SECONDS = 300
+# A quarter of a million URIs.
+_MAX_ROOM_MEDIA_BYTES = 16 * 1024 * 1024
 _DEFAULT_RETRY_MS = 1000
 _MEDIA_AUTH_VERSION = "v1.11"
 
 Answer: TypeAlias = tuple[int, dict[str, Any]]
+
+
+@attrs.frozen
+class RoomMedia:
+    """The media in the unencrypted events of a room, as MXC URIs.
+
+    Attributes:
+        local: Of the homeserver itself.
+        remote: Of all others.
+    """
+
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
 
 
 class HomeserverClient:
@@ -46,6 +73,8 @@ class HomeserverClient:
         self._breaker = Breaker(domain.backoff_at, clock)
         # Of its own: probes for admin rights never keep users from logging in (D34).
         self._admin_breaker = Breaker(domain.backoff_at, clock)
+        # Slow calls may time out where quick ones don't.
+        self._room_breaker = Breaker(domain.backoff_at, clock)
 
     async def whoami(
         self, token: str, user_id: str | None, client_address: str
@@ -125,6 +154,44 @@ class HomeserverClient:
             return False
         return status == 200
 
+    async def room_media(
+        self, room_id: str, token: str, client_address: str
+    ) -> RoomMedia:
+        """Ask which media a room has (reference 2.5). Takes up to five minutes.
+
+        Args:
+            room_id: As the caller gave it; it goes out as one path segment (R76).
+            token: Of an admin of the homeserver.
+
+        Raises:
+            MatrixError: 403 when the homeserver doesn't take the token for an admin's;
+                404 for a room that it doesn't know; 500 for a kind of homeserver that
+                has no such list; else as `whoami`.
+        """
+        if self.domain.admin_api_kind != "synapse":
+            raise unexpected(
+                "The homeserver can't list the media of a room: its adminApiKind is"
+                f" {self.domain.admin_api_kind}, and only synapse can"
+            )
+        try:
+            room = quote_segment(room_id)
+        except ValueError as error:
+            raise bad_request("Invalid room ID", "M_INVALID_PARAM") from error
+        status, body = await self._call(
+            "GET",
+            f"/_synapse/admin/v1/room/{room}/media",
+            token,
+            client_address,
+            breaker=self._room_breaker,
+            timeout_s=_ROOM_MEDIA_SECONDS,
+            max_bytes=_MAX_ROOM_MEDIA_BYTES,
+        )
+        if status == 404:
+            raise not_found("Room not found")
+        if status != 200:
+            raise self._refused(status, body)
+        return RoomMedia(_texts(body.get("local")), _texts(body.get("remote")))
+
     def _identity(self, body: dict[str, Any]) -> Identity:
         user_id: str = body["user_id"]
         if not is_user_of(user_id, self.domain.name):
@@ -167,11 +234,21 @@ class HomeserverClient:
         user_id: str | None = None,
         expects: str | None = None,
         breaker: Breaker | None = None,
+        timeout_s: float | None = None,
+        max_bytes: int = MAX_JSON_BYTES,
     ) -> Answer:
         """Call, through a breaker. With ``expects``, a 200 must have that text."""
 
         async def send() -> Answer:
-            answer = await self._send(method, path, token, client_address, user_id)
+            answer = await self._send(
+                method,
+                path,
+                token,
+                client_address,
+                user_id,
+                timeout_s or self._timeout_s,
+                max_bytes,
+            )
             if expects and answer[0] == 200 and not _has_text(answer[1], expects):
                 raise UpstreamUnavailable(f"answered 200 without {expects}")
             return answer
@@ -183,6 +260,13 @@ class HomeserverClient:
         except UpstreamUnavailable as e:
             raise self._unreachable(e.reason) from e
 
+    @property
+    def _timeout_s(self) -> float:
+        timeout = self.domain.timeouts.client_server_timeout_seconds
+        if 0 < timeout < _LONGEST_CALL_SECONDS:
+            return timeout
+        return _LONGEST_CALL_SECONDS
+
     async def _send(
         self,
         method: str,
@@ -190,10 +274,9 @@ class HomeserverClient:
         token: str | None,
         client_address: str,
         user_id: str | None,
+        timeout_s: float,
+        max_bytes: int,
     ) -> Answer:
-        timeout = self.domain.timeouts.client_server_timeout_seconds
-        if not 0 < timeout < _LONGEST_CALL_SECONDS:
-            timeout = _LONGEST_CALL_SECONDS
         status, body = await self._client.request_json(
             method,
             self.domain.cs_api + path,
@@ -205,7 +288,8 @@ class HomeserverClient:
                 "X-Forwarded-For": client_address,
                 "X-Real-IP": client_address,
             },
-            timeout_s=timeout,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
         )
         if status >= 500:
             raise UpstreamUnavailable(f"answered {status}")
@@ -221,6 +305,11 @@ class HomeserverClient:
             self.domain.name,
         )
         return unavailable("Homeserver unreachable. Try again later.", 502)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else []
+    return tuple(item for item in items if isinstance(item, str))
 
 
 def _has_text(body: dict[str, Any], key: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmr.auth.credentials import AuthRequest
-from mmr.auth.homeserver import HomeserverClients
+from mmr.auth.homeserver import HomeserverClients, RoomMedia
 from mmr.auth.tokens import TokenCache
 from mmr.errors import forbidden
 
@@ -69,4 +69,20 @@ class Sessions:
             return False
         return await self._homeservers.get(request.domain).is_local_admin(
             token, request.client_address
+        )
+
+    async def room_media(self, request: AuthRequest, room_id: str) -> RoomMedia:
+        """The media of a room, as the caller's homeserver knows them.
+
+        Raises:
+            MatrixError: as `HomeserverClient.room_media`; 403 for the shared secret.
+        """
+        token = request.requester.token
+        if token is None:
+            raise forbidden(
+                "The homeserver lists a room's media to its own admins only: use the"
+                " access token of one, not the shared secret"
+            )
+        return await self._homeservers.get(request.domain).room_media(
+            room_id, token, request.client_address
         )

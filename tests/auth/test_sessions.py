@@ -129,3 +129,66 @@ class LocalAdminTests(SessionsCase):
                 self.assertFalse(await self.sessions.is_local_admin(request))
         self.homeserver.override = None
         await self.caller(self.request("admin-token"))
+
+
+class RoomMediaTests(SessionsCase):
+    """API reference 2.5."""
+
+    async def refused(self, request: FakeRequest, room_id: str) -> MatrixError:
+        with self.assertRaises(MatrixError) as caught:
+            await self.sessions.room_media(request, room_id)
+        return caught.exception
+
+    async def test_the_homeserver_lists_them_to_its_admin(self) -> None:
+        media = {"local": [f"mxc://{HOST}/a"], "remote": ["mxc://far.example/b"]}
+        self.homeserver.room_media["!room:a.example"] = media
+        request = await self.authenticated("ann-token")
+        self.assertEqual((await self.refused(request, "!room:a.example")).status, 403)
+
+        self.homeserver.admins.add(ANN)
+        found = await self.sessions.room_media(request, "!room:a.example")
+
+        self.assertEqual(found.local, (f"mxc://{HOST}/a",))
+        self.assertEqual(found.remote, ("mxc://far.example/b",))
+        self.assertEqual((await self.refused(request, "!other:a.example")).status, 404)
+
+    async def test_any_room_id_is_one_segment(self) -> None:
+        """R76."""
+        self.homeserver.admins.add(ANN)
+        request = await self.authenticated("ann-token")
+        for room_id in ("!a/../../b?c#d%2e_'", "!é:x", "..a"):
+            self.assertEqual((await self.refused(request, room_id)).status, 404)
+            path = self.homeserver.requests[-1].path
+            self.assertEqual(path.count("/"), 6, path)
+            self.assertEqual(self.homeserver.requests[-1].args, {})
+        for room_id in ("", ".", ".."):
+            self.assertEqual((await self.refused(request, room_id)).status, 400)
+
+    async def test_only_synapse_can(self) -> None:
+        request = await self.authenticated("ann-token")
+        request.domain = self.config.domains[HOST].model_copy(
+            update={"admin_api_kind": "dendrite"}
+        )
+        before = len(self.homeserver.requests)
+        error = await self.refused(request, "!room:a.example")
+        self.assertEqual(error.status, 500)
+        self.assertIn("adminApiKind", error.message)
+        self.assertEqual(len(self.homeserver.requests), before)
+
+    async def test_the_shared_secret_is_not_passed_on(self) -> None:
+        request = await self.authenticated(SECRET)
+        self.assertEqual((await self.refused(request, "!room:a.example")).status, 403)
+        self.assertEqual(self.homeserver.requests, [])
+
+    async def test_failures_have_a_breaker_of_their_own(self) -> None:
+        """R47: slow rooms never keep users from logging in."""
+        request = await self.authenticated("ann-token")
+        self.homeserver.override = Reply(504)
+        statuses = [
+            (await self.refused(request, "!room:a.example")).status for _ in range(5)
+        ]
+        self.assertEqual(statuses, [502, 502, 502, 503, 503])
+        self.homeserver.override = None
+        await self.caller(self.request("admin-token"))
+        self.homeserver.admins.add(ANN)
+        self.assertTrue(await self.sessions.is_local_admin(request))
