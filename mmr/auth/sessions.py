@@ -5,6 +5,7 @@ API reference 2.5, 8.5 and 8.6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmr.auth.credentials import AuthRequest
@@ -21,9 +22,16 @@ class Sessions:
     Args:
         homeservers: Who answers.
         cache: Forgets the tokens that were logged out.
+        announce: Told who logged out, for the caches of other processes.
     """
 
-    def __init__(self, homeservers: HomeserverClients, cache: TokenCache) -> None:
+    def __init__(
+        self,
+        homeservers: HomeserverClients,
+        cache: TokenCache,
+        announce: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._announce = announce
         self._homeservers = homeservers
         self._cache = cache
 
@@ -48,6 +56,7 @@ class Sessions:
             )
         finally:
             self._cache.drop_user(requester.user_id)
+            self._announce(requester.user_id)
 
     async def versions(self, request: AuthRequest) -> dict[str, Any]:
         """The homeserver's versions and ours, for this caller.

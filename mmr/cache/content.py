@@ -26,6 +26,9 @@ _LARGEST_VICTIM = 1.25
 # put quarantined content back, however short the operator's own pause is.
 _MIN_REMOVED_SECONDS = 60
 
+OnRemove = Callable[[str], object]
+"""Told the hash of content that may not be served any more, for other processes."""
+
 OnEvict = Callable[[str], object]
 """Told the reason of each eviction: ``not_enough_downloads`` or ``need_space``."""
 
@@ -33,9 +36,9 @@ OnEvict = Callable[[str], object]
 class ContentCache(Protocol):
     """Whole objects by SHA-256 (hex), for downloads and thumbnails.
 
-    A download is: `get`, else `wants` and, when it does, `put` of all the bytes; after
-    the answer `note_download`. Nothing here waits for another process, so that the hot
-    path stays in the reactor thread; `remove` and `clear` may.
+    A download is: `get`, else `fetch`, else `wants` and, when it does, `put` of all the
+    bytes; after the answer `note_download`. Only `fetch`, `remove` and `clear` wait for
+    anything, so that the hot path stays in the reactor thread.
     """
 
     @property
@@ -51,6 +54,10 @@ class ContentCache(Protocol):
         """The content if it is in memory."""
         ...
 
+    async def fetch(self, sha256_hash: str, size: int) -> bytes | None:
+        """The content if it is somewhere near; complete and checked, or None."""
+        ...
+
     def note_download(self, sha256_hash: str) -> None:
         """Count one download; after the answer, so that it doesn't count itself."""
         ...
@@ -64,9 +71,13 @@ class ContentCache(Protocol):
         ...
 
     async def remove(self, sha256_hash: str) -> None:
-        """Drop content that may not be served any more (R84). A `put` of a reader
-        that is under way is refused.
+        """Drop content that may not be served any more (R84), in all processes. A `put`
+        of a reader that is under way is refused.
         """
+        ...
+
+    def forget(self, sha256_hash: str) -> None:
+        """Do in this process what another process's `remove` asks for."""
         ...
 
     async def clear(self) -> None:
@@ -97,12 +108,20 @@ class InProcessContentCache:
         config: ``downloads.cache``. A change of it means a new object.
         clock: Monotonic time.
         on_evict: See `OnEvict`.
+        on_remove: See `OnRemove`.
     """
 
-    def __init__(self, config: CacheConfig, clock: Clock, on_evict: OnEvict) -> None:
+    def __init__(
+        self,
+        config: CacheConfig,
+        clock: Clock,
+        on_evict: OnEvict,
+        on_remove: OnRemove = lambda _: None,
+    ) -> None:
         self._config = config
         self._clock = clock
         self._on_evict = on_evict
+        self._on_remove = on_remove
         self._counts = DownloadCounts(config.tracked_minutes, clock)
         # In the order of entering, so that those which may not be evicted come last.
         self._entries: dict[str, _Entry] = {}
@@ -121,6 +140,10 @@ class InProcessContentCache:
             self._evict(sha256_hash, "not_enough_downloads")
             return None
         return entry.data
+
+    async def fetch(self, sha256_hash: str, size: int) -> bytes | None:
+        """See `ContentCache.fetch`. What isn't in memory isn't near."""
+        return None
 
     def note_download(self, sha256_hash: str) -> None:
         """See `ContentCache.note_download`."""
@@ -149,6 +172,11 @@ class InProcessContentCache:
 
     async def remove(self, sha256_hash: str) -> None:
         """See `ContentCache.remove`."""
+        self.forget(sha256_hash)
+        self._on_remove(sha256_hash)
+
+    def forget(self, sha256_hash: str) -> None:
+        """See `ContentCache.forget`."""
         self._drop(sha256_hash)
         pause = max(_MIN_REMOVED_SECONDS, self._config.min_evicted_time_seconds)
         self._bar(sha256_hash, pause)
@@ -247,6 +275,10 @@ class NoContentCache:
         """Nothing."""
         return None
 
+    async def fetch(self, sha256_hash: str, size: int) -> bytes | None:
+        """Nothing."""
+        return None
+
     def note_download(self, sha256_hash: str) -> None:
         """Not counted."""
 
@@ -259,6 +291,9 @@ class NoContentCache:
         return False
 
     async def remove(self, sha256_hash: str) -> None:
+        """Nothing is there."""
+
+    def forget(self, sha256_hash: str) -> None:
         """Nothing is there."""
 
     async def clear(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, NewType, TypeVar
 
 from mmr.types import Mxc
@@ -29,11 +29,20 @@ class RecordCache(Generic[K, V]):
     A key is an `Mxc`, or a tuple that begins with one; `invalidate_media` drops all
     keys of one media.
 
+    Other processes keep records too: what is invalidated here is announced, and what
+    they announce is forgotten here (`forget_media`, `forget_all`).
+
     Args:
         max_entries: Records kept; one more drops the one not used for longest.
+        announce: Told the media whose records changed; None stands for all media.
     """
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        announce: Callable[[Mxc | None], object] = lambda _: None,
+    ) -> None:
+        self._announce = announce
         self._max_entries = max_entries
         self._entries: OrderedDict[K, V] = OrderedDict()
         self._keys_of_media: dict[Hashable, set[K]] = {}
@@ -71,19 +80,32 @@ class RecordCache(Generic[K, V]):
 
     def invalidate(self, key: K) -> None:
         """Drop one record after it was changed."""
-        self._note_change(_media_of(key))
+        media = _media_of(key)
+        self._note_change(media)
         if self._entries.pop(key, None) is not None:
             self._forget_key(key)
+        if isinstance(media, Mxc):
+            self._announce(media)
 
     def invalidate_media(self, origin: str, media_id: str) -> None:
-        """Drop every record of one media."""
+        """Drop every record of one media after a change."""
         media = Mxc(origin, media_id)
+        self.forget_media(media)
+        self._announce(media)
+
+    def forget_media(self, media: Mxc) -> None:
+        """Drop every record of one media. Nobody else has to know."""
         self._note_change(media)
         for key in self._keys_of_media.pop(media, ()):
             del self._entries[key]
 
     def clear(self) -> None:
         """Drop everything, after a change of many records."""
+        self.forget_all()
+        self._announce(None)
+
+    def forget_all(self) -> None:
+        """Drop everything. Nobody else has to know."""
         self._now += 1
         self._forgotten = self._now
         self._changed_at.clear()

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionClosed
 
 from mmr.errors import MatrixError, unexpected
 from mmr.http.addresses import ClientAddresses
+from mmr.http.admission import Limits
 from mmr.http.body import ClientGone
 from mmr.http.host import HostFinder
 from mmr.http.hot import HotAnswer, HotAnswers
@@ -21,7 +22,7 @@ from mmr.http.responses import (
     Response,
     error_response,
 )
-from mmr.http.routing import MethodNotAllowed, Router
+from mmr.http.routing import MethodNotAllowed, Route, Router
 from mmr.http.sendfile import FileEndedEarly
 from mmr.http.streaming import ShortBody
 from mmr.logging import RequestInfo, enter_request
@@ -60,10 +61,6 @@ class RequestGuard(Protocol):
         ...
 
 
-Admission = Callable[[MediaRequest], None]
-"""Called before routing; may raise `mmr.errors.rate_limited` and add headers."""
-
-
 class Dispatcher:
     """Answers requests.
 
@@ -72,7 +69,7 @@ class Dispatcher:
         hosts: Finds the homeserver a request is for.
         addresses: Finds the client's address.
         guard: Decides who may pass.
-        admit: The request-rate limiter.
+        limits: Count requests and bytes.
         now: Monotonic seconds.
         finished: Called with each request that is over, answered or not.
     """
@@ -83,7 +80,7 @@ class Dispatcher:
         hosts: HostFinder,
         addresses: ClientAddresses,
         guard: RequestGuard,
-        admit: Admission | None,
+        limits: Limits,
         now: Callable[[], float],
         finished: Callable[[MediaRequest], None],
     ) -> None:
@@ -91,7 +88,7 @@ class Dispatcher:
         self._hosts = hosts
         self._addresses = addresses
         self._guard = guard
-        self._admit = admit
+        self._limits = limits
         self._now = now
         self._finished = finished
         self._hot = HotAnswers()
@@ -99,11 +96,15 @@ class Dispatcher:
     def start(self, request: MediaRequest, error: MatrixError | None = None) -> None:
         """Begin to answer a request, or to refuse one that can't be read."""
         if error is None:
-            error = self._arrive(request)
-        if error is None and self._hot.answer(request):
-            request.handled = self._now()
-            self._end(request)
-            return
+            self._arrive(request)
+            try:
+                is_answered = self._hot.answer(request)
+            except MatrixError as refusal:
+                error, is_answered = refusal, False
+            if is_answered:
+                request.handled = self._now()
+                self._end(request)
+                return
         handling = Deferred.fromCoroutine(self._serve(request, error))
         if not handling.called:
             request.handling = handling
@@ -131,12 +132,13 @@ class Dispatcher:
         self._end(request)
 
     def _end(self, request: MediaRequest) -> None:
+        request.limits.over(request)
         self._finished(request)
         if not request.is_gone:
             request.finish()
 
-    def _arrive(self, request: MediaRequest) -> MatrixError | None:
-        """Find out where the request is from, and whether it comes too often."""
+    def _arrive(self, request: MediaRequest) -> None:
+        """Find out where the request is from."""
         headers = request.head.headers
         request.client_address = self._addresses.client_of(
             request.peer,
@@ -144,12 +146,7 @@ class Dispatcher:
             headers.get(b"x-forwarded-for", ()),
             request.header(b"x-real-ip"),
         )
-        try:
-            if self._admit is not None:
-                self._admit(request)
-        except MatrixError as error:
-            return error
-        return None
+        request.limits = self._limits
 
     def _keep(self, request: MediaRequest, response: MediaResponse) -> None:
         """Remember an answer, for `HotAnswers`."""
@@ -174,32 +171,45 @@ class Dispatcher:
         self._hot.keep(request, answer)
 
     async def _response(self, request: MediaRequest) -> Response:
-        headers = request.head.headers
         info = RequestInfo(request.request_id)
         enter_request(info)
         try:
             if request.method == b"OPTIONS":
                 return self._options(request)
-            route, parameters = self._router.match(request.method, request.path_text)
-            request.route = route
-            if not route.reads_body and request.head.length != 0:
-                request.body.ignore()
-            request.query.all()
-            if route.access is not Access.ANYONE:
-                request.host, request.domain = self._hosts.find(
-                    headers, request.peer_is_trusted
-                )
+            try:
+                route, parameters = self._find_route(request)
+            except (MatrixError, MethodNotAllowed):
+                request.limits.unproven(request)
+                raise
+            if route.access is Access.ANYONE:
+                request.limits.unproven(request)
+            else:
                 info.host = request.host
                 requester = self._guard.cached(request, route.access)
                 if requester is None:
+                    request.limits.unproven(request)
                     requester = await self._guard.authenticate(request, route.access)
                 request.requester = requester
                 info.requester = requester.log_name
+                request.limits.proven(request)
             return await route.handler(request, **parameters)
         except MatrixError as error:
             return error_response(error)
         except MethodNotAllowed as refusal:
             return error_response(refusal.error, [(b"Allow", refusal.allow)])
+
+    def _find_route(self, request: MediaRequest) -> tuple[Route, dict[str, str]]:
+        """The route, its parameters and the host that it is for."""
+        route, parameters = self._router.match(request.method, request.path_text)
+        request.route = route
+        if not route.reads_body and request.head.length != 0:
+            request.body.ignore()
+        request.query.all()
+        if route.access is not Access.ANYONE:
+            request.host, request.domain = self._hosts.find(
+                request.head.headers, request.peer_is_trusted
+            )
+        return route, parameters
 
     def _options(self, request: MediaRequest) -> Response:
         allow = self._router.allowed_methods(request.path_text)

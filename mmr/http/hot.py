@@ -94,6 +94,9 @@ class HotAnswers:
 
         Returns:
             False: nothing was written; the long way has to be gone.
+
+        Raises:
+            MatrixError: 429.
         """
         key = _key(request)
         found = self._answers.get(key) if key is not None else None
@@ -106,10 +109,12 @@ class HotAnswers:
         self._answers.move_to_end(key)
         request.route, request.host = found.route, found.host
         request.domain, request.requester = found.domain, found.requester
+        request.limits.proven(request)
         condition = request.header(b"if-none-match")
         if condition is not None and etag_matches(condition, found.etag):
             request.respond(304, found.caching, b"")
         else:
+            request.limits.reserve(request, len(body))
             request.respond(200, found.lines, body)
         found.replay.given()
         return True

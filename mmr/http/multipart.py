@@ -26,6 +26,7 @@ class MultipartResponse(Response):
     async def send(self, request: MediaRequest) -> None:
         """Write it, with the length where that is known: a cut is noticed then."""
         media = self.media
+        await media.reserve(request, media.size or 0)
         # Before the head is written: a missing object can still be told then.
         content = await media.open()
         try:

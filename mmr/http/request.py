@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
+from mmr.http.admission import Limits, NoLimits
 from mmr.http.body import RequestBody
 from mmr.http.fixed_headers import fixed_headers
 from mmr.http.head import RequestHead
@@ -26,6 +27,7 @@ _STATUS_LINES = {
 }
 _BODILESS = frozenset({204, 304})
 _numbers = itertools.count(1)
+_NO_LIMITS = NoLimits()
 
 
 class MediaRequest:
@@ -45,6 +47,10 @@ class MediaRequest:
         handled: When the handler had its answer.
         status: Of the answer; 0 before it is written.
         sent_bytes: Body bytes written so far.
+        limits: Who counts requests and bytes.
+        charged_address: Who was charged while the caller wasn't proven.
+        reservation: Who was charged for how many bytes of the answer.
+        is_rate_described: The headers of the rate limit are set.
         is_started: The head of the answer is written.
         is_gone: The client left, or was cut off.
     """
@@ -58,18 +64,22 @@ class MediaRequest:
         "_keep_alive",
         "_no_body",
         "_request_headers",
+        "charged_address",
         "client_address",
         "handled",
         "handling",
         "head",
         "host",
         "is_gone",
+        "is_rate_described",
         "is_started",
+        "limits",
         "method",
         "path_text",
         "query",
         "request_id",
         "requester",
+        "reservation",
         "route",
         "sent_bytes",
         "started",
@@ -95,6 +105,10 @@ class MediaRequest:
         self.sent_bytes = 0
         self.is_started = False
         self.is_gone = False
+        self.limits: Limits = _NO_LIMITS
+        self.charged_address: str | None = None
+        self.reservation: tuple[str, int] | None = None
+        self.is_rate_described = False
         self.handling: Deferred[None] | None = None
         self._domain: DomainConfig | None = None
         self._body: RequestBody | None = None

@@ -186,6 +186,18 @@ class MediaResponse(Response):
             )
             await self._send_body(request, 206, lines, part)
 
+    async def reserve(self, request: MediaRequest, size_bytes: int) -> None:
+        """Charge the caller for bytes about to be sent (R80); else let go of them.
+
+        Raises:
+            MatrixError: 429.
+        """
+        try:
+            request.limits.reserve(request, size_bytes)
+        except MatrixError:
+            await self._discard()
+            raise
+
     async def open(self) -> Content:
         """The bytes, or what gives them; the caller closes it (`close_content`)."""
         source = self.source
@@ -255,6 +267,7 @@ class MediaResponse(Response):
             await self._discard()
             request.start(status, lines, self.size)
             return
+        await self.reserve(request, part.count)
         content = await self.open()
         if isinstance(content, bytes):
             body = self._cut(content, part)

@@ -14,8 +14,9 @@ from twisted.internet.protocol import ServerFactory
 from mmr.errors import MatrixError
 from mmr.http.access_log import AccessLog
 from mmr.http.addresses import ClientAddresses, address_group
+from mmr.http.admission import Limits, NoLimits
 from mmr.http.channel import MediaChannel
-from mmr.http.dispatch import Admission, Dispatcher, RequestGuard
+from mmr.http.dispatch import Dispatcher, RequestGuard
 from mmr.http.host import HostFinder
 from mmr.http.limits import HttpLimits
 from mmr.http.request import MediaRequest
@@ -57,7 +58,7 @@ class MediaSite(ServerFactory):
         addresses: Finds clients' addresses behind proxies.
         use_forwarded_host: ``repo.useForwardedHost``.
         limits: What strangers may cost.
-        admit: The request-rate limiter.
+        caller_limits: Count requests and bytes of callers; None: nobody does.
         observers: Called with each request that is over, for metrics.
 
     Attributes:
@@ -78,7 +79,7 @@ class MediaSite(ServerFactory):
         addresses: ClientAddresses | None = None,
         use_forwarded_host: bool = True,
         limits: HttpLimits | None = None,
-        admit: Admission | None = None,
+        caller_limits: Limits | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
         self.limits = limits or HttpLimits()
@@ -97,7 +98,13 @@ class MediaSite(ServerFactory):
             config_for_host, configured_hosts, use_forwarded_host, self.now
         )
         self._dispatcher = Dispatcher(
-            router, hosts, self._addresses, guard, admit, self.now, self._finished
+            router,
+            hosts,
+            self._addresses,
+            guard,
+            caller_limits or NoLimits(),
+            self.now,
+            self._finished,
         )
 
     # What ports call.

@@ -60,6 +60,9 @@ class Content:
     async def _open(self, row: ObjectRow) -> Source:
         """Open the object, or read it whole when the content cache wants it."""
         try:
+            near = await self._cache.fetch(row.sha256_hash, row.size_bytes)
+            if near is not None:
+                return near
             stored = await self.open_object(row)
             # What the kernel sends from its own cache is not worth ours.
             is_sent_by_kernel = (

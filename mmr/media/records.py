@@ -38,6 +38,10 @@ class MediaRecords:
         """Whether media that isn't here was frozen when it was, and will be (D45)."""
         return await self._store.is_restricted(mxc.origin, mxc.media_id)
 
+    def added(self, mxc: Mxc) -> None:
+        """Forget that there was no record. Other processes don't remember that."""
+        self._cache.forget_media(mxc)
+
     def invalidate(self, mxc: Mxc) -> None:
         """Forget a record that was written, changed or deleted."""
         self._cache.invalidate(mxc)

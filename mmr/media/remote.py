@@ -11,10 +11,12 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from mmr.cluster.leases import Leases
 from mmr.config import DomainConfig
 from mmr.datastores.base import Datastore, ObjectWriter, StoredObject
 from mmr.datastores.registry import Datastores
 from mmr.errors import MatrixError, not_found, unavailable
+from mmr.http.guard import MEDIA_BOUNDS, Bound, Budget
 from mmr.media.commit import ObjectCommitter
 from mmr.media.failures import RemoteFailures
 from mmr.media.records import MediaRecords
@@ -24,7 +26,6 @@ from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, Mxc
 from mmr.util.clock import Clock
-from mmr.util.slots import SlotsByKey
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +90,10 @@ class RemoteMedia:
     """Fetches remote media: one fetch per media at a time, whoever asks.
 
     Args:
-        max_fetches: ``downloads.numWorkers``: fetches from one server at once. All
-            together are bounded by the guarded client (R20).
+        max_fetches: ``downloads.numWorkers``: fetches from one server at once. Those of
+            one user, and all together, have bounds of their own (R20).
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
+        leases: Has one process fetch, where there are several.
     """
 
     def __init__(
@@ -106,7 +108,9 @@ class RemoteMedia:
         clock: Clock,
         max_fetches: Callable[[], int],
         freeze: Callable[[], bool],
+        leases: Leases,
     ) -> None:
+        self._leases = leases
         self._source = source
         self._media = media
         self._records = records
@@ -114,7 +118,9 @@ class RemoteMedia:
         self._committer = committer
         self._failures = failures
         self._clock = clock
-        self._slots = SlotsByKey("downloads", max_fetches, _MAX_WAITING)
+        self._max_fetches = max_fetches
+        self._bound = 0
+        self._budget = Budget(clock, MEDIA_BOUNDS)
         self._freeze = freeze
         self._transfers: dict[Mxc, Transfer] = {}
         self._running: set[Deferred[None]] = set()
@@ -158,7 +164,11 @@ class RemoteMedia:
         """Receive and keep. It goes on when clients leave: the next one gains by it."""
         mxc, transfer = fetch.mxc, fetch.transfer
         try:
-            record = await self._fetch(fetch)
+            record = await self._leases.once(
+                f"fetch {mxc}",
+                lambda: self._media.get_media(mxc.origin, mxc.media_id),
+                lambda: self._fetch(fetch),
+            )
         except CancelledError:
             del self._transfers[mxc]
             await transfer.failed(Failure(unavailable("The server is stopping.")))
@@ -170,12 +180,13 @@ class RemoteMedia:
             del self._transfers[mxc]
             await transfer.failed(Failure())
         else:
-            self._records.invalidate(mxc)
+            self._records.added(mxc)
             del self._transfers[mxc]
             await transfer.kept(record)
 
     async def _fetch(self, fetch: _Fetch) -> MediaRecord:
-        async with self._slots.taken(fetch.mxc.origin):
+        slot = await self._admission().acquire(fetch.mxc.origin, fetch.user)
+        try:
             remote = await self._source.open(
                 fetch.domain, fetch.mxc, fetch.wait_ms, fetch.user
             )
@@ -184,6 +195,18 @@ class RemoteMedia:
                 return await self._receive_and_commit(fetch, remote)
             finally:
                 await remote.close()
+        finally:
+            slot.release()
+
+    def _admission(self) -> Budget:
+        """One for origin and user together: who waits for the one holds no other."""
+        bound = self._max_fetches()
+        if bound != self._bound:
+            self._bound = bound
+            per_origin = Bound(bound, _MAX_WAITING)
+            bounds = attrs.evolve(MEDIA_BOUNDS, per_destination=per_origin)
+            self._budget = Budget(self._clock, bounds)
+        return self._budget
 
     async def _receive_and_commit(
         self, fetch: _Fetch, remote: RemoteFile

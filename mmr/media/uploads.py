@@ -279,8 +279,14 @@ class Uploads:
         finally:
             if not is_booked:
                 await reservation.release()
-        self._records.invalidate(Mxc(record.origin, record.media_id))
-        self._waiters.notify(mxc)
+        if record.media_id == media.media_id:
+            self._records.added(mxc)
+        else:
+            # An older record that may have got a new object.
+            self._records.invalidate(Mxc(record.origin, record.media_id))
+        # Nobody can wait for an id that nobody was given before.
+        if media.is_prescribed:
+            self._waiters.notify(mxc)
         return record
 
     async def _look_up_outcome(self, mxc: Mxc, sha256_hash: str | None) -> MediaRecord:

@@ -17,14 +17,27 @@ _POLL_S = 1.0
 
 
 class UploadWaiters:
-    """Wakes those who wait for a media id to be filled."""
+    """Wakes those who wait for a media id to be filled.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: For the time-outs.
+        announce: Told what was filled, for those who wait in other processes.
+    """
+
+    def __init__(
+        self, clock: Clock, announce: Callable[[Mxc], object] = lambda _: None
+    ) -> None:
+        self._announce = announce
         self._clock = clock
         self._waiting: dict[Mxc, set[Deferred[None]]] = {}
 
     def notify(self, mxc: Mxc) -> None:
         """The media is there now."""
+        self.wake(mxc)
+        self._announce(mxc)
+
+    def wake(self, mxc: Mxc) -> None:
+        """The media is there now, as another process says."""
         for waiter in self._waiting.pop(mxc, set()):
             waiter.callback(None)
 

@@ -21,6 +21,7 @@ from mmr.cache.content import (
     InProcessContentCache,
     NoContentCache,
 )
+from mmr.cache.redis import RedisContentCache
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
 from mmr.datastores.registry import Datastores, file_provider, s3_provider
@@ -31,10 +32,9 @@ from mmr.http.guard import SystemResolver
 from mmr.metrics import (
     cache_events,
 )
-from mmr.storage.database import Database, open_database
+from mmr.server.clustering import Clustering
 from mmr.storage.stores import Stores
 from mmr.thumbnailing.pool import ThumbnailPool
-from mmr.util.clock import Clock
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.threads import WorkerPool
 
@@ -43,24 +43,12 @@ _MAX_WAITING_FILE_JOBS = 4000
 _MAX_WAITING_RENDERS = 500
 
 
-class Foundations:
-    """The lower rows of one process.
-
-    Args:
-        config: The configuration of this moment; a reload replaces it.
-        reactor: The reactor.
-        machine_id: ``MACHINE_ID``; 0 does the recurring work.
-    """
+class Foundations(Clustering):
+    """The lower rows of one process."""
 
     def __init__(self, config: Config, reactor: Any, machine_id: int = 0) -> None:
-        self.config = config
-        self.reactor = reactor
-        self.machine_id = machine_id
+        super().__init__(config, reactor, machine_id)
         self.legacy_ids: dict[str, str] = {}
-
-    @cached_property
-    def clock(self) -> Clock:
-        return Clock(self.reactor)
 
     @cached_property
     def ids(self) -> IdGenerator:
@@ -75,10 +63,6 @@ class Foundations:
     def s3(self) -> WorkerPool:
         reactor = cast(IReactorFromThreads, self.reactor)
         return WorkerPool("s3", S3_THREADS, _MAX_WAITING_FILE_JOBS, reactor)
-
-    @cached_property
-    def db(self) -> Database:
-        return open_database(self.config.database, self.reactor, self.clock)
 
     @cached_property
     def stores(self) -> Stores:
@@ -109,6 +93,14 @@ class Foundations:
     @cached_property
     def content_cache(self) -> ContentCache:
         cache = self.config.downloads.cache
+        if self.redis is not None:
+            return RedisContentCache(
+                self.redis,
+                cache.max_file_size_bytes,
+                self.clock,
+                self.files,
+                self.announce_removal,
+            )
         if not cache.enabled:
             return NoContentCache()
         events = cache_events("media")
@@ -117,7 +109,10 @@ class Foundations:
             "need_space": events.need_space,
         }
         return InProcessContentCache(
-            cache, self.clock, lambda reason: evictions[reason].inc()
+            cache,
+            self.clock,
+            lambda reason: evictions[reason].inc(),
+            self.announce_removal,
         )
 
     @cached_property

@@ -58,7 +58,9 @@ class HttpSide(Tasking):
             ConfigServlet(self.stores.quotas),
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
-            SessionServlet(Sessions(self.homeservers, self.token_cache)),
+            SessionServlet(
+                Sessions(self.homeservers, self.token_cache, self.announce_logout)
+            ),
             ServerInfoServlet(),
             FederationTestServlet(self.federation.test),
             DatastoresServlet(
@@ -76,6 +78,7 @@ class HttpSide(Tasking):
             config_for_host=self._config_for_host,
             configured_hosts=lambda: self.config.domains,
             guard=self.authenticator,
+            caller_limits=self.caller_limits,
             clock=self.clock,
             access_log=AccessLog(
                 write_lines, str(repo.port), self.clock, repo.json_logs

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
 
 from mmr.cache.content import (
     SWEEP_SECONDS,
 )
+from mmr.cluster.bus import (
+    CONTENT_REMOVED,
+    MEDIA_UPLOADED,
+    RECORD_CHANGED,
+    TASK_QUEUED,
+    USER_LOGGED_OUT,
+)
 from mmr.config import Config
+from mmr.errors import MatrixError
 from mmr.federation.own_keys import OwnKeys
 from mmr.http.guard import SystemResolver
 from mmr.metrics import (
@@ -18,10 +28,14 @@ from mmr.metrics import (
     register_pool,
     set_label_values,
 )
+from mmr.server.clustering import mxc_of
 from mmr.server.foundations import sections_of
 from mmr.server.http_side import HttpSide
 from mmr.tasks.recurring import RecurringJob, RecurringJobs
+from mmr.types import Mxc
 from mmr.util.threads import WorkerPool
+
+logger = logging.getLogger(__name__)
 
 _HOUR_MS = 3600 * 1000
 _FORGET_SERVERS_MS = 14 * 24 * _HOUR_MS
@@ -46,6 +60,8 @@ class MediaRepoServer(HttpSide):
         try:
             await self.db.start()
             await self._open_datastores()
+            self._listen_to_cluster()
+            self.join_cluster()
             self.thumbnail_pool.start()
         except BaseException:
             await self.stop()
@@ -66,6 +82,20 @@ class MediaRepoServer(HttpSide):
         self.recurring.start()
         self._is_started = True
 
+    async def open(self) -> None:
+        """Open the database and the datastores: enough for programs beside the server.
+
+        Raises:
+            StartupError: when the operator has to change something first.
+        """
+        self._set_labels()
+        self.files.start()
+        self.s3.start()
+        self.resolver.start()
+        self.federation.start()
+        await self.db.start()
+        await self._open_datastores()
+
     async def stop(self) -> None:
         """End everything, listeners and connections before the rest."""
         if self._is_started:
@@ -78,6 +108,7 @@ class MediaRepoServer(HttpSide):
         await self.thumbnail_pool.stop()
         await self.preview_parser.stop()
         await self.trusted_client.close()
+        await self.leave_cluster()
         await self.db.close()
         self.federation.stop()
         for pool in (self.resolver, self.files, self.s3):
@@ -102,9 +133,34 @@ class MediaRepoServer(HttpSide):
         self.datastores.update(sections_of(config))
         self.config = config
         self.token_cache.clear()
+        self.caller_limits.update(config.rate_limit)
         self.federation.reload()
         self.previews.reload()
         self._set_labels()
+
+    def _listen_to_cluster(self) -> None:
+        bus = self.bus
+        bus.on(MEDIA_UPLOADED, lambda payload: self.waiters.wake(mxc_of(payload)))
+        bus.on(RECORD_CHANGED, lambda payload: self._forget_media(mxc_of(payload)))
+        bus.on(CONTENT_REMOVED, self.content_cache.forget)
+        bus.on(USER_LOGGED_OUT, self.token_cache.drop_user)
+        bus.on(TASK_QUEUED, lambda _: Deferred.fromCoroutine(self._look_for_tasks()))
+        bus.on_gap(self._forget_all)
+
+    def _forget_media(self, mxc: Mxc) -> None:
+        self.media_record_cache.forget_media(mxc)
+        self.thumbnail_records.forget_media(mxc)
+
+    def _forget_all(self) -> None:
+        self.media_record_cache.forget_all()
+        self.thumbnail_records.forget_all()
+        self.token_cache.clear()
+
+    async def _look_for_tasks(self) -> None:
+        try:
+            await self.task_engine.look()
+        except MatrixError as error:
+            logger.warning("Looking for tasks failed, and is tried later: %s", error)
 
     async def _open_datastores(self) -> None:
         self.legacy_ids = await self.stores.datastores.get_ids_by_uri()

@@ -36,9 +36,12 @@ class Pipelines(Foundations):
     """The media rows of one process."""
 
     @cached_property
+    def media_record_cache(self) -> RecordCache[Mxc, MediaRecord]:
+        return RecordCache(_MAX_RECORDS, self.announce_record)
+
+    @cached_property
     def media_records(self) -> MediaRecords:
-        cache: RecordCache[Mxc, MediaRecord] = RecordCache(_MAX_RECORDS)
-        return MediaRecords(cache, self.stores.media)
+        return MediaRecords(self.media_record_cache, self.stores.media)
 
     @cached_property
     def content(self) -> Content:
@@ -50,7 +53,7 @@ class Pipelines(Foundations):
 
     @cached_property
     def waiters(self) -> UploadWaiters:
-        return UploadWaiters(self.clock)
+        return UploadWaiters(self.clock, self.announce_upload)
 
     @cached_property
     def last_access(self) -> LastAccess:
@@ -107,11 +110,12 @@ class Pipelines(Foundations):
             clock=self.clock,
             max_fetches=lambda: self.config.downloads.num_workers,
             freeze=self._freeze,
+            leases=self.leases,
         )
 
     @cached_property
     def thumbnail_records(self) -> RecordCache[Any, ThumbnailRecord]:
-        return RecordCache(_MAX_RECORDS)
+        return RecordCache(_MAX_RECORDS, self.announce_record)
 
     @cached_property
     def thumbnails(self) -> Thumbnails:
@@ -126,6 +130,7 @@ class Pipelines(Foundations):
             pool=self.thumbnail_pool,
             clock=self.clock,
             freeze=self._freeze,
+            leases=self.leases,
         )
 
     @cached_property

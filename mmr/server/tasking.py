@@ -21,6 +21,7 @@ class Tasking(Previewing):
             runners={transfer.NAME: self.transfer},
             num_workers=lambda: self.config.tasks.num_workers,
             clock=self.clock,
+            queued=self.announce_task,
             is_ours=self.machine_id == 0,
         )
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from mmr.errors import forbidden, not_found, rate_limited, unrecognized
+from mmr.http.admission import NoLimits
 from mmr.http.ranges import ByteRange, parse_range
 from mmr.http.request import MediaRequest
 from mmr.http.responses import (
@@ -459,15 +460,19 @@ class AccessTests(ResponseTestCase):
         self.assertEqual(reply.json["errcode"], "M_UNRECOGNIZED")
         self.assertEqual(reply.header(b"allow"), b"GET, HEAD, POST, OPTIONS")
 
-    async def test_the_rate_limiter_comes_before_everything(self) -> None:
-        def admit(request: MediaRequest) -> None:
-            request.add_header(b"RateLimit-Remaining", b"0")
-            if request.path_text == "/nowhere":
-                raise rate_limited(100)
+    async def test_limits_are_asked_for_the_unknown_and_the_known(self) -> None:
+        class OneLimit(NoLimits):
+            def unproven(self, request: MediaRequest) -> None:
+                raise rate_limited(1500)
 
-        self.serve(admit=admit)
+            def proven(self, request: MediaRequest) -> None:
+                request.add_header(b"RateLimit-Remaining", b"0")
+
+        self.serve(caller_limits=OneLimit())
         reply = await self.get(b"/nowhere")
         self.assertEqual(reply.status, 429)
+        self.assertEqual(reply.header(b"retry-after"), b"2")
+        self.assertEqual(reply.header(b"access-control-allow-origin"), b"*")
         reply = await self.get(b"/hello")
         self.assertEqual(reply.header(b"ratelimit-remaining"), b"0")
 
