@@ -172,6 +172,11 @@ class S3Datastore:
         """
         return await self._run("list", self._keys, after)
 
+    async def size_of(self, location: str) -> int | None:
+        """Bytes of an object, or None when it isn't there. Opens nothing."""
+        key = checked_key(self.id, location)
+        return await self._run(f"look at {key}", self._size_of, key)
+
     async def _run(
         self,
         action: str,
@@ -209,15 +214,19 @@ class S3Datastore:
             stream.close()
 
     def _delete(self, key: str) -> bool:
-        target = {"Bucket": self.options.bucket, "Key": key}
+        if self._size_of(key) is None:
+            return False
+        self.client.api.delete_object(Bucket=self.options.bucket, Key=key)
+        return True
+
+    def _size_of(self, key: str) -> int | None:
         try:
-            self.client.api.head_object(**target)
+            answer = self.client.api.head_object(Bucket=self.options.bucket, Key=key)
         except S3_ERRORS as error:
             if is_missing(error):
-                return False
+                return None
             raise
-        self.client.api.delete_object(**target)
-        return True
+        return int(answer["ContentLength"])
 
     def _sign(self, key: str, content_type: str, disposition: str) -> str:
         url: str = self.client.api.generate_presigned_url(

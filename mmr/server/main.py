@@ -52,14 +52,8 @@ class MediaRepoServer(HttpSide):
         Raises:
             StartupError: when the operator has to change something first.
         """
-        self._set_labels()
-        self.files.start()
-        self.s3.start()
-        self.resolver.start()
-        self.federation.start()
         try:
-            await self.db.start()
-            await self._open_datastores()
+            await self.open()
             self._listen_to_cluster()
             self.join_cluster()
             self.thumbnail_pool.start()

@@ -1,0 +1,62 @@
+"""Programs that need the database and the datastores, but serve nobody."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mmr.config import config_paths, load_config
+from mmr.errors import ConfigError, MatrixError, StartupError
+from mmr.server import MediaRepoServer
+
+OK, FOUND, MISTAKE = 0, 1, 2
+"""Exit statuses: all is well, something is left to do, it could not be done."""
+
+# Not machine 0, so that the server's tasks and sweeps stay the server's.
+_MACHINE_ID = 1023
+
+Work = Callable[[MediaRepoServer], Awaitable[int]]
+
+
+def run_offline(paths: Sequence[Path], work: Work) -> int:
+    """Open what the configuration names, do the work, close. Gives the exit status."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    try:
+        config = load_config(config_paths(list(paths), os.environ))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
+    statuses: list[int] = []
+    server = MediaRepoServer(config, reactor, _MACHINE_ID)
+
+    def begin() -> None:
+        running = Deferred.fromCoroutine(_run(server, work))
+        running.addCallbacks(statuses.append, failed)
+        running.addBoth(lambda _: reactor.stop())
+
+    def failed(failure: Failure) -> None:
+        failure.printTraceback(file=sys.stderr)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    return statuses[0] if statuses else MISTAKE
+
+
+async def _run(server: MediaRepoServer, work: Work) -> int:
+    try:
+        await server.open()
+        return await work(server)
+    except (StartupError, MatrixError) as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
+    finally:
+        await server.stop()

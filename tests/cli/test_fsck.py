@@ -1,0 +1,150 @@
+"""``mmr-fsck`` and ``mmr-s3-consistency-check``, run as programs beside a server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.utils import getProcessOutputAndValue
+
+from tests.harness import HOST, jpeg
+from tests.rest.admin.test_datastores import AdminDatastoreCase
+
+ROOT = Path(__file__).parents[2]
+
+
+class CheckCase(AdminDatastoreCase):
+    """A server with some media, and the programs to look at them."""
+
+    timeout = 120
+
+    async def run_program(self, module: str, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, standard output, standard error."""
+        out, err, code = await getProcessOutputAndValue(
+            sys.executable,
+            ["-m", f"mmr.cli.{module}", "-config", str(self.config_file), *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            path=str(self.folder),
+            reactor=reactor,
+        )
+        return code, out.decode(), err.decode()
+
+    async def fsck(self, *arguments: str) -> tuple[int, str, str]:
+        return await self.run_program("fsck", *arguments)
+
+    def stray(self) -> Path:
+        """A file in the folder that no row names."""
+        path = self.media_folder / "ab" / "cd" / "stray"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"stray")
+        return path
+
+
+class FsckTests(CheckCase):
+    async def test_all_is_well(self) -> None:
+        await self.upload(jpeg(400, 300), "image/jpeg")
+        code, out, err = await self.fsck("-verify")
+        self.assertEqual((code, out), (0, ""))
+        self.assertIn("rows and objects agree", err)
+
+    async def test_nothing_is_changed_unless_asked_for(self) -> None:
+        lost = await self.upload(b"lost")
+        path = await self.path_of(lost)
+        path.unlink()
+        stray = self.stray()
+        code, out, err = await self.fsck()
+        self.assertEqual(code, 1)
+        self.assertEqual(
+            sorted(line.split("\t")[0] for line in out.splitlines()),
+            ["missing", "unreferenced"],
+        )
+        self.assertIn(f"mxc://{HOST}/{lost}", out)
+        self.assertIn("our own users", err)
+        self.assertTrue(stray.exists())
+        self.assertEqual((await self.record(lost)).media_id, lost)
+
+    async def test_unreferenced_objects_are_deleted_on_demand(self) -> None:
+        media_id = await self.upload(b"kept")
+        stray = self.stray()
+        code, out, _ = await self.fsck("-deleteUnreferenced")
+        self.assertEqual(code, 0)
+        self.assertTrue(out.rstrip().endswith("deleted"))
+        self.assertFalse(stray.exists())
+        self.assertEqual((await self.download(media_id)).body, b"kept")
+
+    async def test_damage_is_found_by_size_and_by_hash(self) -> None:
+        """R102."""
+        short, flipped = await self.upload(b"0123456789"), await self.upload(b"abc")
+        for media_id, data in ((short, b"012"), (flipped, b"abd")):
+            path = await self.path_of(media_id)
+            path.chmod(0o600)
+            path.write_bytes(data)
+        code, out, _ = await self.fsck()
+        self.assertEqual(code, 1)
+        self.assertEqual([out.split("\t")[0]], ["wrong size"])
+        code, out, _ = await self.fsck("-verify")
+        faults = {line.split("\t")[0] for line in out.splitlines()}
+        self.assertEqual(faults, {"wrong size", "wrong hash"})
+
+    async def test_quarantined_media_that_was_purged_is_no_loss(self) -> None:
+        media_id = await self.upload(b"bad")
+        await self.quarantine(media_id)
+        (await self.path_of(media_id)).unlink()
+        code, out, _ = await self.fsck()
+        self.assertEqual((code, out.split("\t")[0]), (0, "purged"))
+
+    async def test_lost_thumbnails_are_drawn_again(self) -> None:
+        media_id = await self.upload(jpeg(900, 700), "image/jpeg")
+        drawn = (await self.thumbnail(media_id)).body
+        (path,) = set(self.files()) - {await self.path_of(media_id)}
+        path.unlink()
+        code, _, _ = await self.fsck("-refetch")
+        self.assertEqual(code, 0)
+        await self.stop_server()
+        await self.start_server()
+        self.assertEqual((await self.thumbnail(media_id)).body, drawn)
+
+    async def test_a_mistake_is_told(self) -> None:
+        code, _, err = await self.fsck("-datastoreId", "none")
+        self.assertEqual(code, 2)
+        self.assertIn("'none'", err)
+
+
+class S3CheckTests(CheckCase):
+    async def check(self, *more: str) -> tuple[int, str, str]:
+        return await self.run_program(
+            "s3_consistency_check", "-datastoreId", "bucket", *more
+        )
+
+    async def test_every_level_of_the_bucket_is_looked_at(self) -> None:
+        await self.upload(b"data")
+        task: Any = await self.transfer()
+        self.assertEqual(task["error_message"], "")
+        code, out, _ = await self.check()
+        self.assertEqual(code, 0, out)
+        for key in ("at-the-top", "ab/below"):
+            self.raw.put_object(Bucket=self.bucket, Key=key, Body=b"12345")
+        code, out, _ = await self.check("-outFile", str(self.folder / "keys"))
+        self.assertEqual(code, 1)
+        self.assertIn("2 objects, 10 bytes", out)
+        self.assertEqual((self.folder / "keys").read_text(), "ab/below\nat-the-top\n")
+        self.assertEqual(len(self.keys()), 3)
+
+    async def test_fsck_looks_at_the_bucket_from_both_sides(self) -> None:
+        media_id = await self.upload(b"data")
+        await self.transfer()
+        (key,) = self.keys()
+        self.raw.delete_object(Bucket=self.bucket, Key=key)
+        code, out, _ = await self.run_program("fsck", "-datastoreId", "bucket")
+        self.assertEqual(code, 1)
+        self.assertEqual(out.split("\t")[:3], ["missing", "bucket", key])
+        self.assertIn(media_id, out)
+
+    async def test_another_kind_of_datastore_is_refused(self) -> None:
+        code, _, err = await self.run_program(
+            "s3_consistency_check", "-datastoreId", "folder"
+        )
+        self.assertEqual((code, "not an S3 datastore" in err), (2, True))
