@@ -80,14 +80,21 @@ class Factory(txredisapi.RedisFactory):
 
     def delConnection(self, conn: Any) -> None:
         """A connection is gone."""
-        super().delConnection(conn)
-        if not self.size and not self.stopped:
-            logger.warning("Redis %s is lost; going on without it", self._name)
+        if conn in self.pool:
+            super().delConnection(conn)
+            self._say_if_lost()
 
     def break_off(self) -> None:
-        """Trust none of the connections any more."""
-        for connection in list(self.pool):
+        """Trust none of the connections any more, from this moment."""
+        broken, self.pool, self.size = self.pool, [], 0
+        for connection in broken:
             connection.transport.abortConnection()
+        if broken:
+            self._say_if_lost()
+
+    def _say_if_lost(self) -> None:
+        if not self.pool and not self.stopped:
+            logger.warning("Redis %s is lost; going on without it", self._name)
 
 
 class Shard:

@@ -55,6 +55,10 @@ class _Subscription(Factory):
         self.is_live = False
         super().delConnection(conn)
 
+    def break_off(self) -> None:
+        self.is_live = False
+        super().break_off()
+
     async def _listen(self, connection: Any) -> None:
         try:
             # One reply comes for each; the first says that Redis has read them all.

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mmr.cluster import leases
 from mmr.metrics import REGISTRY
 from mmr.server import MediaRepoServer
 
@@ -299,7 +300,8 @@ class TwoProcessesTest(RemoteCase):
     engine = "postgres"
 
     async def test_processes_that_fetch_at_once_keep_one_file(self) -> None:
-        """R101."""
+        """R101: leases only save work; losing them must not matter."""
+        self.patch(leases, "_PATIENCE_SECONDS", 0)
         first, first_port = self.server, self._port
         held: list[StubConnection] = []
 
@@ -326,6 +328,27 @@ class TwoProcessesTest(RemoteCase):
         self.assertEqual(await self.count("mmr_object_intents"), 0)
         await second.sweep.delete_queued()
         self.assertEqual(len(self.files()), 1)
+
+    async def test_one_process_fetches_for_both(self) -> None:
+        first, first_port = self.server, self._port
+        held: list[StubConnection] = []
+
+        def media(connection: StubConnection, _: Seen) -> None:
+            held.append(connection)
+
+        self.media = media
+        one = await self.fetching()
+        await self.eventually(lambda: len(held) == 1)
+        await self.start_server()
+        self.addCleanup(
+            lambda: Deferred.fromCoroutine(self._stop_first(first, first_port))
+        )
+        two = await self.fetching()
+        await self.eventually(lambda: self.server.remote_media.running == 1)
+        held[0].reply(200, envelope(LARGE), ENVELOPE_TYPE)
+        await one._until(lambda: one.received.endswith(b"0\r\n\r\n"))
+        await two._until(lambda: two.received.endswith(LARGE[-1000:]))
+        self.assertEqual(len(held), 1)
 
     async def _stop_first(self, server: MediaRepoServer, port: Any) -> None:
         await port.stopListening()
