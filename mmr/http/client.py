@@ -111,9 +111,13 @@ class TrustedClient:
         self._agent = Agent(reactor, pool=self._pool)
         # One entry per host of the configuration.
         self._slots: dict[str, _Slots] = {}
+        self._running: set[Deferred[tuple[int, bytes]]] = set()
 
     async def close(self) -> None:
-        """Close the idle connections."""
+        """Cancel what still runs, and close the idle connections."""
+        # Once it was answered, its connection would be kept for a next request.
+        for exchange in tuple(self._running):
+            exchange.cancel()
         await self._pool.closeCachedConnections()
 
     async def request_json(
@@ -155,6 +159,7 @@ class TrustedClient:
                 method, url, _headers(token, headers), _encoded(body), max_bytes
             )
         )
+        self._running.add(exchange)
         exchange.addTimeout(timeout_s, self._reactor, _timed_out)
         try:
             status, data = await exchange
@@ -162,6 +167,8 @@ class TrustedClient:
             if _is_cancelled(e):
                 raise CancelledError from e
             raise UpstreamUnavailable(_reason(e)) from e
+        finally:
+            self._running.discard(exchange)
         return status, _parse(status, data)
 
     async def _in_turn(

@@ -91,6 +91,17 @@ class TrustedClientTests(TestCase):
         self.server.hanging = True
         self.assertEqual(await self.fault(timeout_s=0.05), "no answer within 0.05 s")
 
+    async def test_closing_ends_what_still_runs(self) -> None:
+        """Else its connection would be kept, once it was answered, with nobody left."""
+        self.server.delay_s = 0.1
+        asked = Deferred.fromCoroutine(self.get())
+        while not self.server.requests:
+            await wait(0.01)
+        await self.client.close()
+        with self.assertRaises(CancelledError):
+            await asked
+        await wait(0.15)
+
     async def test_hang_up_without_an_answer_is_a_fault(self) -> None:
         self.server.hanging = True
         asked = Deferred.fromCoroutine(self.fault())
