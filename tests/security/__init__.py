@@ -1,0 +1,1 @@
+"""Requirements that hold for every route (security-requirements.md)."""
