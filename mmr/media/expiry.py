@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from mmr.cache.records import RecordCache
+from mmr.media.patience import Patience
 from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.media import MediaStore
@@ -20,16 +21,12 @@ logger = logging.getLogger(__name__)
 _DAY_MS = 24 * 3600 * 1000
 _BATCH = 50
 _BLURHASH_BATCH = 500
-_UNUSUAL_COUNT = 1000
-_PATIENCE_S = 24 * 3600.0
 
 
 class ThumbnailExpiry:
-    """Applies ``thumbnails.expireAfterDays``.
+    """Applies ``thumbnails.expireAfterDays``, with patience (R100).
 
-    A clock that jumped ahead would make nearly everything old at once, so a run that
-    would remove more than it leaves says so and waits a day, by the clock that doesn't
-    jump (R100). What is removed is made again when somebody asks for it.
+    What is removed is made again when somebody asks for it.
 
     Args:
         days: The setting, as it is now; 0 or less is never.
@@ -55,7 +52,7 @@ class ThumbnailExpiry:
         self._clock = clock
         self._days = days
         self._our_servers = our_servers
-        self._unusual_since: float | None = None
+        self._patience = Patience("thumbnails", "thumbnails.expireAfterDays", clock)
 
     async def expire(self) -> int:
         """Remove what is too old now.
@@ -67,7 +64,8 @@ class ThumbnailExpiry:
         if days <= 0:
             return 0
         before_ts = self._clock.time_ms() - days * _DAY_MS
-        if await self._must_wait(before_ts):
+        count = self._thumbnails.count_around
+        if await self._patience.must_wait(before_ts, count):
             return 0
         removed = 0
         while batch := await self._thumbnails.get_older(before_ts, _BATCH):
@@ -78,28 +76,6 @@ class ThumbnailExpiry:
         if removed:
             logger.info("Removed %d thumbnails older than %d days", removed, days)
         return removed
-
-    async def _must_wait(self, before_ts: int) -> bool:
-        older, _ = await self._thumbnails.count_around(before_ts, _UNUSUAL_COUNT)
-        if older == _UNUSUAL_COUNT:
-            # Counting is bounded by what is there; only runs of this size pay for it.
-            older, newer = await self._thumbnails.count_around(before_ts, 1 << 31)
-        if older < _UNUSUAL_COUNT or older <= newer:
-            self._unusual_since = None
-            return False
-        now = self._clock.monotonic()
-        if self._unusual_since is None:
-            self._unusual_since = now
-        if now - self._unusual_since >= _PATIENCE_S:
-            return False
-        logger.warning(
-            "Not removing %d old thumbnails yet: that is most of them (%d would stay)."
-            " Is the clock right? If it stays so for a day they are removed. Change"
-            " `thumbnails.expireAfterDays` to keep them.",
-            older,
-            newer,
-        )
-        return True
 
     def _expire_txn(self, txn: Transaction, batch: list[ThumbnailRecord]) -> None:
         ours = self._our_servers()

@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.task import Clock as FakeTime
 
 from mmr.cache.records import RecordCache
-from mmr.media import expiry as expiry_module
+from mmr.media import expiry, patience
 from mmr.media.expiry import BlurhashExpiry, ThumbnailExpiry
 from mmr.storage import Database
 from mmr.storage.attributes import AttributeStore, Purpose
@@ -204,7 +204,7 @@ class ExpiryTests(StorageTestCase):
         self.assertEqual(await self.freed(), set())
 
     async def test_many_go_in_batches(self) -> None:
-        self.patch(expiry_module, "_BATCH", 3)
+        self.patch(expiry, "_BATCH", 3)
         await self.start()
         await self.add(*(thumbnail(f"m{number}") for number in range(10)))
 
@@ -213,7 +213,7 @@ class ExpiryTests(StorageTestCase):
 
     async def test_a_run_that_would_remove_most_waits_a_day(self) -> None:
         """R100: the clock jumped ahead, perhaps."""
-        self.patch(expiry_module, "_UNUSUAL_COUNT", 4)
+        self.patch(patience, "UNUSUAL_COUNT", 4)
         await self.start()
         await self.add(*(thumbnail(f"m{number}") for number in range(5)))
         await self.add(thumbnail("young", NOW * 1000))
@@ -226,7 +226,7 @@ class ExpiryTests(StorageTestCase):
 
     async def test_a_clock_that_is_right_again_ends_the_wait(self) -> None:
         """R100: a year ahead, and back."""
-        self.patch(expiry_module, "_UNUSUAL_COUNT", 4)
+        self.patch(patience, "UNUSUAL_COUNT", 4)
         await self.start()
         await self.add(*(thumbnail(f"m{number}", YOUNG) for number in range(8)))
         self.patch(self.clock, "time_ms", lambda: (NOW + 365 * DAY) * 1000)
@@ -240,7 +240,7 @@ class ExpiryTests(StorageTestCase):
         self.assertEqual(await self.count("thumbnails"), 8)
 
     async def test_many_old_among_more_young_are_usual(self) -> None:
-        self.patch(expiry_module, "_UNUSUAL_COUNT", 4)
+        self.patch(patience, "UNUSUAL_COUNT", 4)
         await self.start()
         await self.add(*(thumbnail(f"m{number}") for number in range(5)))
         await self.add(*(thumbnail(f"y{number}", YOUNG) for number in range(6)))
