@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 
-from benchmarks import remote
+from benchmarks import remote, s3
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
 from benchmarks.report import as_json, table
-from benchmarks.runner import run
+from benchmarks.runner import Result, run
+from benchmarks.thumbnails import table as thumbnail_table
+from benchmarks.thumbnails.measure import measure as measure_thumbnails
+from benchmarks.thumbnails.rows import NAME as THUMBNAILS
 from benchmarks.workloads import PEERS
 
 _PEERS = ("nginx", "naive", "synapse", "synapse-pg")
@@ -29,15 +32,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rounds = min(options.rounds, _MOST_ROUNDS)
     seconds = min(options.seconds, _MOST_SECONDS)
-    results = []
+    results: list[Result] = []
     failed = False
     for name in options.workloads or PEERS:
         try:
             if options.profile:
                 print(profile(name, seconds), flush=True)
                 continue
+            if name == THUMBNAILS:
+                results += _thumbnails(rounds, seconds, as_json=options.json)
+                continue
             if name == remote.NAME:
                 result = remote.measure(rounds)
+            elif name in s3.NAMES:
+                result = s3.measure(name, rounds)
             else:
                 result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
         except BenchError as error:
@@ -50,6 +58,17 @@ def main() -> int:
     if options.json:
         print(as_json(results, rounds, seconds))
     return 1 if failed else 0
+
+
+def _thumbnails(rounds: int, seconds: float, *, as_json: bool) -> list[Result]:
+    """Minutes of work: each row is shown as soon as it is known."""
+    stream = sys.stderr if as_json else sys.stdout
+    print(thumbnail_table.heading(), file=stream, flush=True)
+    results = []
+    for result in measure_thumbnails(rounds, seconds):
+        print(thumbnail_table.line(result), file=stream, flush=True)
+        results.append(result)
+    return results
 
 
 def _options() -> argparse.Namespace:
@@ -80,8 +99,9 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
-    if options.profile and remote.NAME in options.workloads:
-        parser.error(f"{remote.NAME} has no profile")
+    for name in {remote.NAME, THUMBNAILS, *s3.NAMES} & set(options.workloads):
+        if options.profile:
+            parser.error(f"{name} has no profile")
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")
     return options

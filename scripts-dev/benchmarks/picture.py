@@ -7,20 +7,27 @@ import os
 
 from PIL import Image, ImageChops
 
+Size = tuple[int, int]
+
 _SIZE = (4000, 3000)
 _COMMENT = b"\xff\xfe"
 
 
 def phone_picture() -> bytes:
     """Make a picture with large areas, textures and grain: about 4.5 MB."""
-    light = Image.radial_gradient("L").resize(_SIZE)
-    for grain_pixels, spread in ((400, 60), (80, 45), (16, 35), (4, 25)):
-        light = _mix(light, _texture(grain_pixels, spread))
-    light = _mix(light, Image.effect_noise(_SIZE, 11))
-    blue, red = _texture(500, 20), _texture(300, 15)
     output = io.BytesIO()
-    Image.merge("YCbCr", (light, blue, red)).save(output, "JPEG", quality=87)
+    scene(_SIZE, 11).save(output, "JPEG", quality=87)
     return output.getvalue()
+
+
+def scene(size: Size, grain: float) -> Image.Image:
+    """Paint large areas and textures, and grain as of a dark or a bright day."""
+    light = Image.radial_gradient("L").resize(size)
+    for grain_pixels, spread in ((400, 60), (80, 45), (16, 35), (4, 25)):
+        light = _mix(light, _texture(size, grain_pixels, spread))
+    light = _mix(light, Image.effect_noise(size, grain))
+    blue, red = _texture(size, 500, 20), _texture(size, 300, 15)
+    return Image.merge("YCbCr", (light, blue, red))
 
 
 def small_picture() -> bytes:
@@ -39,11 +46,10 @@ def unseen_copy(picture: bytes) -> bytes:
     return picture[:2] + segment + picture[2:]
 
 
-def _texture(grain_pixels: int, spread: float) -> Image.Image:
-    width, height = _SIZE
-    small = (width // grain_pixels, height // grain_pixels)
+def _texture(size: Size, grain_pixels: int, spread: float) -> Image.Image:
+    small = (size[0] // grain_pixels, size[1] // grain_pixels)
     noise = Image.effect_noise(small, spread)
-    return noise.resize(_SIZE, Image.Resampling.BICUBIC)
+    return noise.resize(size, Image.Resampling.BICUBIC)
 
 
 def _mix(picture: Image.Image, noise: Image.Image) -> Image.Image:

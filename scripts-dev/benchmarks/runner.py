@@ -24,7 +24,7 @@ from benchmarks.servers.nginx import Nginx
 from benchmarks.servers.synapse import Synapse
 from benchmarks.servers.synapse_postgres import SynapsePostgres
 from benchmarks.stats import medians, percentile, ratios
-from benchmarks.targets import Verdict, judge
+from benchmarks.targets import TARGETS, Target, Verdict, judge
 from benchmarks.wire import request_head
 from benchmarks.workloads import PEERS, Workload, workload
 
@@ -56,11 +56,13 @@ class Result:
     Args:
         rounds: Label to metric to one value a round.
         foreign_cores: Median of the cores that other programs kept busy.
+        targets: Wishes to hold it against.
     """
 
     workload: str
     rounds: dict[str, dict[str, list[float]]]
     foreign_cores: float
+    targets: Sequence[Target] = TARGETS
 
     @property
     def figures(self) -> dict[str, dict[str, float]]:
@@ -77,7 +79,7 @@ class Result:
     @property
     def verdicts(self) -> list[Verdict]:
         """How the figures stand against the targets."""
-        return judge(self.workload, self.figures[OURS], self.ratios)
+        return judge(self.workload, self.figures[OURS], self.ratios, self.targets)
 
 
 def run(name: str, peers: Sequence[str], rounds: int, seconds: float) -> Result:

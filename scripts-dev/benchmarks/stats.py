@@ -43,6 +43,13 @@ METRICS = (
     Metric("rss_peak_mb", "RSS peak MB", False),
     Metric("growth_mb", "peak above idle MB", None),
     Metric("growth_many_mb", "the same, 100 clients", None),
+    Metric("decoded_mb", "decoded picture MB", None),
+    Metric("memory_ratio", "peak to decoded picture", None),
+    Metric("frames_mb", "MB by more frames", None),
+    Metric("ssim_lost", "SSIM lost beside naive", None),
+    Metric("idle_p99_ms", "p99 while idle ms", None),
+    Metric("busy_p99_ms", "p99 while rendering ms", None),
+    Metric("slowdown", "p99, rendering to idle", None),
     Metric("origin_requests", "requests to origin", None),
     Metric("errors", "wrong answers", None),
 )

@@ -72,6 +72,10 @@ TARGETS = (
     Target("remote", "growth_many_mb", None, 40),
     Target("remote", "origin_requests", None, 1),
     Target("remote", "errors", None, 0),
+    Target("s3-download-100m", "mb_s", "boto3", 0.8),
+    Target("s3-download-100m", "growth_mb", None, 60),
+    Target("s3-upload-100m", "mb_s", "boto3", 0.7),
+    Target("s3-upload-100m", "growth_mb", None, 60),
     # Equal within what two runs of the same thing differ by.
     Target("range-1m", "cpu_ms", "whole-1m", 0.95),
 )

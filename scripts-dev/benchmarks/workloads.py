@@ -319,6 +319,11 @@ PEERS = {
     "range-1m": _READS,
     # Has a module and an origin of its own (`benchmarks.remote`).
     "remote": (),
+    # Likewise (`benchmarks.s3`).
+    "s3-download-100m": (),
+    "s3-upload-100m": (),
+    # The same (`benchmarks.thumbnails`), with a peer of its own.
+    "thumbnails": (),
     "previews": (),
     "previews-cached": (),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.stats import METRICS
 from benchmarks.targets import TARGETS, Target, judge
+from benchmarks.thumbnails import rows
 from benchmarks.workloads import PEERS
 
 _RATIO = Target("upload-20k", "rate", "synapse", 1.5)
@@ -49,3 +50,11 @@ def test_every_target_names_things_that_exist() -> None:
     for target in TARGETS:
         assert target.metric in keys
         assert target.peer in (None, "whole-1m", *PEERS[target.workload])
+
+
+def test_every_thumbnail_that_is_measured_must_look_as_the_peers_does() -> None:
+    wished = {(target.workload, target.metric) for target in rows.TARGETS}
+
+    assert {(row.name, "ssim_lost") for row in rows.ROWS} <= wished
+    assert {target.metric for target in rows.TARGETS} <= {m.key for m in METRICS}
+    assert {target.peer for target in rows.TARGETS} == {None, rows.PEER}

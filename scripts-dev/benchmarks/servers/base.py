@@ -70,8 +70,8 @@ class Server(abc.ABC):
         """Where the file is fetched."""
 
     @abc.abstractmethod
-    def thumbnail_path(self, key: str) -> str:
-        """Where its thumbnail of 320x240 is fetched."""
+    def thumbnail_path(self, key: str, size: tuple[int, int] = (320, 240)) -> str:
+        """Where its thumbnail of that size is fetched."""
 
     def sign_in(self) -> None:
         """Set the headers that requests need, once the server runs."""
@@ -110,9 +110,9 @@ class MatrixServer(Server):
         """The authenticated download of MSC3916."""
         return f"/_matrix/client/v1/media/download/{key}"
 
-    def thumbnail_path(self, key: str) -> str:
+    def thumbnail_path(self, key: str, size: tuple[int, int] = (320, 240)) -> str:
         """The authenticated thumbnail of MSC3916."""
-        query = "width=320&height=240&method=scale"
+        query = f"width={size[0]}&height={size[1]}&method=scale"
         return f"/_matrix/client/v1/media/thumbnail/{key}?{query}"
 
 

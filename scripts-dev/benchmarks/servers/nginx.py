@@ -60,13 +60,15 @@ class Nginx(Server):
         key = f"file{len(list(files.iterdir()))}"
         (files / key).write_bytes(body)
         if content_type.startswith("image/"):
-            (files / f"{key}.thumbnail").write_bytes(render(io.BytesIO(body)))
+            (files / f"{key}.thumbnail").write_bytes(
+                render(io.BytesIO(body), (320, 240))
+            )
         return key
 
     def download_path(self, key: str) -> str:
         """The file itself."""
         return f"/{key}"
 
-    def thumbnail_path(self, key: str) -> str:
+    def thumbnail_path(self, key: str, size: tuple[int, int] = (320, 240)) -> str:
         """The thumbnail that was made beside it."""
         return f"/{key}.thumbnail"

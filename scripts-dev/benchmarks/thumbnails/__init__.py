@@ -1,0 +1,1 @@
+"""Cold thumbnails of every format beside the naive renderer: CPU, likeness, memory."""
