@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from mmr.storage.attributes import AttributeStore
+from mmr.storage.audit import AuditStore
 from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.datastores import DatastoreStore
@@ -15,10 +17,13 @@ from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.pending import PendingStore
 from mmr.storage.previews import PreviewStore
+from mmr.storage.quarantine import QuarantineStore
 from mmr.storage.quotas import QuotaStore
+from mmr.storage.selection import SelectionStore
 from mmr.storage.tasks import TaskStore
 from mmr.storage.thumbnails import ThumbnailStore
 from mmr.storage.transfers import TransferStore
+from mmr.storage.usage import UsageStore
 
 
 class Stores:
@@ -82,3 +87,23 @@ class Stores:
     @cached_property
     def transfers(self) -> TransferStore:
         return TransferStore(self._db)
+
+    @cached_property
+    def attributes(self) -> AttributeStore:
+        return AttributeStore(self._db)
+
+    @cached_property
+    def audit(self) -> AuditStore:
+        return AuditStore(self._db)
+
+    @cached_property
+    def quarantine(self) -> QuarantineStore:
+        return QuarantineStore(self._db)
+
+    @cached_property
+    def selections(self) -> SelectionStore:
+        return SelectionStore(self._db)
+
+    @cached_property
+    def usage(self) -> UsageStore:
+        return UsageStore(self._db)

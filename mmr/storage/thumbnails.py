@@ -165,6 +165,17 @@ class ThumbnailStore:
         )
         return [_record(row) for row in txn.fetchall()]
 
+    def get_with_hash_txn(
+        self, txn: Transaction, sha256_hash: str, limit: int
+    ) -> list[ThumbnailRecord]:
+        """Some thumbnails that are this content."""
+        txn.execute(
+            f"SELECT {_COLUMNS} FROM thumbnails"  # noqa: S608
+            " WHERE sha256_hash = ? LIMIT ?",
+            (sha256_hash, limit),
+        )
+        return [_record(row) for row in txn.fetchall()]
+
     def insert_thumbnail_txn(
         self, txn: Transaction, record: ThumbnailRecord
     ) -> ThumbnailRecord:

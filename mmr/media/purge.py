@@ -1,0 +1,260 @@
+"""Purging: records go, then the objects that nothing refers to any more.
+
+Records and the orders to delete their objects are written in one transaction a batch;
+the objects follow from a retried queue (R101, D65). A crash between any two steps
+leaves no record without an object, and no object that is never deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection
+
+import attrs
+
+from mmr.errors import forbidden
+from mmr.media.audit import AuditLog, RunningAction
+from mmr.media.purge_estimate import PurgeEstimate
+from mmr.media.selection import Reach, Selection, Skipped
+from mmr.storage import objects
+from mmr.storage.database import Database
+from mmr.storage.media import MediaStore
+from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.selection import MediaFilter, SelectedMedia, SelectionStore
+from mmr.storage.shadows import delete_shadows_txn
+from mmr.storage.thumbnails import ThumbnailRecord, ThumbnailStore
+from mmr.storage.transaction import Transaction
+from mmr.types import Mxc
+from mmr.util.shield import shield
+
+MAX_LISTED = 50_000
+"""Media that a result names at most; the counts are of all."""
+
+# Records a transaction: it holds SQLite's only write lock for some 20 ms.
+_BATCH = 50
+_RESERVED_REASON = "purged / deleted"
+
+
+@attrs.define
+class PurgeResult:
+    """What was purged, or would be.
+
+    Attributes:
+        affected: The media, the first `MAX_LISTED` of them.
+        media: How many media there were.
+        thumbnails: How many thumbnails went with them.
+        bytes: Of the objects that nothing refers to any more.
+        skipped: Media left as they are, the first `MAX_LISTED` of them.
+        num_skipped: How many those were.
+    """
+
+    affected: list[Mxc] = attrs.Factory(list)
+    media: int = 0
+    thumbnails: int = 0
+    bytes: int = 0
+    skipped: list[Skipped] = attrs.Factory(list)
+    num_skipped: int = 0
+
+    def add(self, mxc: Mxc) -> None:
+        """One media more."""
+        self.media += 1
+        if len(self.affected) < MAX_LISTED:
+            self.affected.append(mxc)
+
+    def skip(self, mxc: Mxc, reason: str) -> None:
+        """One media that stays."""
+        self.num_skipped += 1
+        if len(self.skipped) < MAX_LISTED:
+            self.skipped.append(Skipped(mxc, reason))
+
+
+@attrs.define
+class _Batch:
+    """What one transaction did."""
+
+    purged: list[Mxc] = attrs.Factory(list)
+    pinned: list[Mxc] = attrs.Factory(list)
+    thumbnails: int = 0
+    bytes: int = 0
+
+
+class Purge:
+    """Removes media.
+
+    Args:
+        our_servers: Names of the homeservers that are configured now.
+        changed: Told each media that is gone, after the commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        selections: SelectionStore,
+        media: MediaStore,
+        media_ids: MediaIdStore,
+        thumbnails: ThumbnailStore,
+        audit: AuditLog,
+        our_servers: Callable[[], Collection[str]],
+        changed: Callable[[Mxc], None],
+    ) -> None:
+        self._db = db
+        self._selections = selections
+        self._media = media
+        self._media_ids = media_ids
+        self._thumbnails = thumbnails
+        self._audit = audit
+        self._our_servers = our_servers
+        self._changed = changed
+
+    async def run(
+        self,
+        selection: Selection,
+        reach: Reach,
+        *,
+        actor: str,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> PurgeResult:
+        """Purge what is selected, within reach and not pinned.
+
+        Quarantined records stay without their object, so that the hash stays blocked
+        and the media is not fetched again (R89). It goes on when the caller leaves.
+
+        Args:
+            actor: Who does it, for the audit log.
+            reason: Why.
+            dry_run: Only say what would be purged.
+
+        Raises:
+            MatrixError: 403 when a single media is out of reach; 503.
+        """
+        if dry_run:
+            estimate = PurgeEstimate(self._selections, self._thumbnails)
+            result = PurgeResult()
+            async for rows in self._pages(selection, reach, result):
+                free = [row for row in rows if not row.is_pinned]
+                for row in rows:
+                    if row.is_pinned:
+                        result.skip(row.mxc, "pinned")
+                    else:
+                        result.add(row.mxc)
+                await estimate.add(selection.filter, free)
+            result.thumbnails, result.bytes = estimate.thumbnails, estimate.bytes
+            return result
+        return await shield(self._run(selection, reach, actor, reason))
+
+    async def _run(
+        self, selection: Selection, reach: Reach, actor: str, reason: str
+    ) -> PurgeResult:
+        result = PurgeResult()
+        # Everybody may delete their own: that writes no rows that stay.
+        keep = reach.user_id is None
+        async with self._audit.action(
+            actor, "purge", selection.target, reason, keep=keep
+        ) as action:
+            async for rows in self._pages(selection, reach, result):
+                batch = await self._db.interaction(
+                    "purge_media", self._purge_txn, rows, action
+                )
+                self._finish_batch(batch, result)
+                action.added(len(batch.purged), batch.bytes)
+                action.skipped = result.num_skipped
+        return result
+
+    def _finish_batch(self, batch: _Batch, result: PurgeResult) -> None:
+        for mxc in batch.purged:
+            self._changed(mxc)
+            result.add(mxc)
+        for mxc in batch.pinned:
+            result.skip(mxc, "pinned")
+        result.thumbnails += batch.thumbnails
+        result.bytes += batch.bytes
+
+    async def _pages(
+        self, selection: Selection, reach: Reach, result: PurgeResult
+    ) -> AsyncIterator[list[SelectedMedia]]:
+        """Records within reach that have an object."""
+        wanted = attrs.evolve(selection.filter, has_object=True)
+        place = None
+        while True:
+            page, place = await self._selections.page(wanted, place, _BATCH)
+            rows = [row for row in page if reach.covers(row)]
+            if len(rows) < len(page):
+                if _is_single(selection.filter):
+                    raise forbidden()
+                for row in page:
+                    if not reach.covers(row):
+                        result.skip(row.mxc, "not_permitted")
+            if rows:
+                yield rows
+            if place is None:
+                return
+
+    def _purge_txn(
+        self, txn: Transaction, rows: list[SelectedMedia], action: RunningAction
+    ) -> _Batch:
+        batch = _Batch()
+        thumbnails = {
+            row.mxc: self._thumbnails.get_thumbnails_of_txn(
+                txn, row.origin, row.media_id
+            )
+            for row in rows
+        }
+        hashes = {row.sha256_hash for row in rows}
+        hashes.update(each.sha256_hash for of in thumbnails.values() for each in of)
+        # All at once and in one order, so that two batches don't wait for each other.
+        for sha256_hash in sorted(hashes):
+            objects.lock_hash_txn(txn, sha256_hash)
+        for row in rows:
+            self._purge_one_txn(txn, row.mxc, thumbnails[row.mxc], batch)
+        action.add_txn(txn, len(batch.purged), batch.bytes)
+        return batch
+
+    def _purge_one_txn(
+        self,
+        txn: Transaction,
+        mxc: Mxc,
+        thumbnails: list[ThumbnailRecord],
+        batch: _Batch,
+    ) -> None:
+        # As it is now: pinned, quarantined or gone since the page was read.
+        row = self._selections.get_txn(txn, mxc)
+        if row is None or not row.location:
+            return
+        if row.is_pinned:
+            batch.pinned.append(mxc)
+            return
+        for thumbnail in thumbnails:
+            self._purge_thumbnail_txn(txn, thumbnail, batch)
+        if row.quarantined:
+            self._selections.drop_object_txn(txn, row)
+        else:
+            self._media.delete_media_txn(txn, mxc.origin, mxc.media_id)
+            self._selections.drop_attributes_txn(txn, mxc)
+            if mxc.origin in self._our_servers():
+                self._media_ids.reserve_txn(
+                    txn, mxc.origin, mxc.media_id, _RESERVED_REASON
+                )
+        if not objects.is_in_use_txn(txn, row.object_name):
+            batch.bytes += row.size_bytes
+        batch.purged.append(mxc)
+
+    def _purge_thumbnail_txn(
+        self, txn: Transaction, thumbnail: ThumbnailRecord, batch: _Batch
+    ) -> None:
+        if not self._thumbnails.delete_thumbnail_txn(txn, thumbnail):
+            return
+        delete_shadows_txn(
+            txn,
+            self._media,
+            thumbnail.object_name,
+            thumbnail.sha256_hash,
+            self._our_servers(),
+        )
+        batch.thumbnails += 1
+        if not objects.is_in_use_txn(txn, thumbnail.object_name):
+            batch.bytes += thumbnail.size_bytes
+
+
+def _is_single(wanted: MediaFilter) -> bool:
+    return wanted.media is not None and len(wanted.media) == 1

@@ -1,0 +1,293 @@
+"""Media that an admin action is about, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from mmr.storage import objects
+from mmr.storage.database import Database
+from mmr.storage.engines.base import Row
+from mmr.storage.objects import ObjectName
+from mmr.storage.transaction import Transaction
+from mmr.types import Mxc
+
+
+@attrs.frozen(kw_only=True)
+class MediaFilter:
+    """Which records are meant: those for which all that is set is true.
+
+    Attributes:
+        media: One of these, however many there are.
+        user_id: Uploaded by this user.
+        origin: Of this server.
+        sha256_hash: With this content.
+        quarantined: Whether they are.
+        created_before: ms since the epoch.
+        unused_since: Neither created nor asked for since then, ms.
+        larger_than: Bytes.
+        foreign_to: Neither of one of these servers, nor sharing their content with
+            one of theirs, nor with media created since ``created_before`` (or
+            ``unused_since``); mmr-storage §2.14.
+        has_object: Whether their bytes are kept. Quarantined media that was purged
+            leaves a record without an object behind, so that the hash stays blocked.
+    """
+
+    media: tuple[Mxc, ...] | None = None
+    user_id: str | None = None
+    origin: str | None = None
+    sha256_hash: str | None = None
+    quarantined: bool | None = None
+    created_before: int | None = None
+    unused_since: int | None = None
+    larger_than: int | None = None
+    foreign_to: frozenset[str] | None = None
+    has_object: bool | None = None
+
+
+@attrs.frozen
+class SelectedMedia:
+    """What an action has to know of a record."""
+
+    origin: str
+    media_id: str
+    user_id: str
+    sha256_hash: str
+    size_bytes: int
+    creation_ts: int
+    quarantined: bool
+    datastore_id: str
+    location: str
+    is_pinned: bool
+
+    @property
+    def mxc(self) -> Mxc:
+        """Its address."""
+        return Mxc(self.origin, self.media_id)
+
+    @property
+    def object_name(self) -> ObjectName:
+        """Where the bytes are."""
+        return ObjectName(self.datastore_id, self.location)
+
+
+@attrs.frozen
+class Place:
+    """How far a walk has come: behind this record (or, of named media, so many)."""
+
+    creation_ts: int = 0
+    media_id: str = ""
+    origin: str = ""
+    named: int = 0
+
+
+_PINNED = (
+    "EXISTS (SELECT 1 FROM media_attributes AS a WHERE a.media_id = {m}.media_id"
+    " AND a.origin = {m}.origin AND a.purpose = 'pinned')"
+)
+_SELECT = f"""
+    SELECT m.origin, m.media_id, m.user_id, m.sha256_hash, m.size_bytes,
+        m.creation_ts, m.quarantined, m.datastore_id, m.location,
+        {_PINNED.format(m="m")}
+    FROM media AS m
+"""  # noqa: S608
+
+_START = Place(creation_ts=-(1 << 62))
+
+
+def _selected(row: Row) -> SelectedMedia:
+    quarantined, pinned = bool(row[6]), bool(row[9])
+    return SelectedMedia(*row[:6], quarantined, *row[7:9], pinned)
+
+
+class SelectionStore:
+    """Finds the records of a filter."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(
+        self, wanted: MediaFilter, place: Place | None, limit: int
+    ) -> tuple[list[SelectedMedia], Place | None]:
+        """The next records, oldest first; named media in the order of the names.
+
+        Args:
+            place: As the page before gave it; None at the start.
+            limit: Records at most.
+
+        Returns:
+            The records, and where to go on: None at the end. A page that isn't the
+            last may be empty.
+        """
+        place = place or _START
+        if wanted.media is not None:
+            return await self._named_page(wanted, wanted.media, place, limit)
+        rows = await self._fetch(
+            wanted,
+            "(m.creation_ts, m.media_id, m.origin) > (?, ?, ?)",
+            (place.creation_ts, place.media_id, place.origin),
+            limit,
+        )
+        if len(rows) < limit:
+            return rows, None
+        last = rows[-1]
+        return rows, Place(last.creation_ts, last.media_id, last.origin)
+
+    async def _named_page(
+        self,
+        wanted: MediaFilter,
+        names: Sequence[Mxc],
+        place: Place,
+        limit: int,
+    ) -> tuple[list[SelectedMedia], Place | None]:
+        part = names[place.named : place.named + limit]
+        if not part:
+            return [], None
+        values = ", ".join(["(?, ?)"] * len(part))
+        rows = await self._fetch(
+            wanted,
+            f"(m.media_id, m.origin) IN (VALUES {values})",
+            [text for mxc in part for text in (mxc.media_id, mxc.origin)],
+            limit,
+        )
+        done = place.named + len(part)
+        return rows, attrs.evolve(place, named=done) if done < len(names) else None
+
+    async def _fetch(
+        self, wanted: MediaFilter, where: str, params: Sequence[object], limit: int
+    ) -> list[SelectedMedia]:
+        condition, values = filter_sql(wanted, "m")
+        rows = await self._db.fetch_all(
+            "get_selected_media",
+            f"{_SELECT} WHERE {where}{condition}"
+            " ORDER BY m.creation_ts, m.media_id, m.origin LIMIT ?",
+            (*params, *values, limit),
+        )
+        return [_selected(row) for row in rows]
+
+    def get_txn(self, txn: Transaction, mxc: Mxc) -> SelectedMedia | None:
+        """One record as it is now."""
+        txn.execute(
+            _SELECT + " WHERE m.media_id = ? AND m.origin = ?",
+            (mxc.media_id, mxc.origin),
+        )
+        row = txn.fetchone()
+        return _selected(row) if row else None
+
+    async def get_known(self, media: Sequence[Mxc]) -> set[Mxc]:
+        """Those of some named media that have a record."""
+        rows, _ = await self.page(MediaFilter(media=tuple(media)), None, len(media))
+        return {row.mxc for row in rows}
+
+    def drop_object_txn(self, txn: Transaction, row: SelectedMedia) -> None:
+        """Let a record stay without its object; the caller holds the hash's lock.
+
+        It counts nothing for its uploader then, and nothing keeps the object.
+        """
+        txn.execute(
+            "UPDATE media SET location = '', size_bytes = 0"
+            " WHERE media_id = ? AND origin = ?",
+            (row.media_id, row.origin),
+        )
+        objects.release_txn(txn, row.object_name, row.size_bytes)
+
+    def drop_attributes_txn(self, txn: Transaction, mxc: Mxc) -> None:
+        """Forget what was set on a media that is gone."""
+        txn.execute(
+            "DELETE FROM media_attributes WHERE media_id = ? AND origin = ?",
+            (mxc.media_id, mxc.origin),
+        )
+
+    async def is_used_outside(self, wanted: MediaFilter, name: ObjectName) -> bool:
+        """Whether an object would still be needed, were these records gone."""
+        if wanted.media is not None:
+            return await self._is_used_by_others(frozenset(wanted.media), name)
+        condition, values = filter_sql(wanted, "o")
+        selected = f"(1 = 1{condition} AND NOT {_PINNED.format(m='o')})"
+        at = (name.datastore_id, name.location)
+        row = await self._db.fetch_one(
+            "is_object_used_outside",
+            "SELECT EXISTS (SELECT 1 FROM media AS o WHERE o.datastore_id = ?"  # noqa: S608
+            f" AND o.location = ? AND NOT {selected})"
+            " OR EXISTS (SELECT 1 FROM thumbnails AS t WHERE t.datastore_id = ?"
+            " AND t.location = ? AND NOT EXISTS (SELECT 1 FROM media AS o"
+            f" WHERE o.media_id = t.media_id AND o.origin = t.origin AND {selected}))"
+            " OR EXISTS (SELECT 1 FROM export_parts AS e"
+            " WHERE e.datastore_id = ? AND e.location = ?)",
+            (*at, *values, *at, *values, *at),
+        )
+        return row is not None and bool(row[0])
+
+    async def _is_used_by_others(self, names: frozenset[Mxc], name: ObjectName) -> bool:
+        at = (name.datastore_id, name.location)
+        rows = await self._db.fetch_all(
+            "get_users_of_object",
+            f"SELECT o.origin, o.media_id, {_PINNED.format(m='o')}"  # noqa: S608
+            " FROM media AS o WHERE o.datastore_id = ? AND o.location = ?"
+            f" UNION SELECT o.origin, o.media_id, {_PINNED.format(m='o')}"
+            " FROM thumbnails AS o WHERE o.datastore_id = ? AND o.location = ?"
+            " UNION SELECT '', '', EXISTS (SELECT 1 FROM media WHERE 1 = 0)"
+            " FROM export_parts AS e WHERE e.datastore_id = ? AND e.location = ?"
+            " LIMIT ?",
+            (*at, *at, *at, len(names) + 1),
+        )
+        return any(
+            pinned or Mxc(origin, media_id) not in names
+            for origin, media_id, pinned in rows
+        )
+
+
+def filter_sql(wanted: MediaFilter, alias: str) -> tuple[str, list[object]]:
+    """``AND …`` for each condition but the names, and the values in it."""
+    m = alias
+    parts: list[tuple[str, list[object]]] = []
+    for column in ("user_id", "origin", "sha256_hash"):
+        value = getattr(wanted, column)
+        if value is not None:
+            parts.append((f"{m}.{column} = ?", [value]))
+    if wanted.quarantined is not None:
+        parts.append((f"{'' if wanted.quarantined else 'NOT '}{m}.quarantined", []))
+    if wanted.has_object is not None:
+        parts.append((f"{m}.location {'<>' if wanted.has_object else '='} ''", []))
+    if wanted.larger_than is not None:
+        parts.append((f"{m}.size_bytes > ?", [wanted.larger_than]))
+    if wanted.created_before is not None:
+        parts.append((f"{m}.creation_ts < ?", [wanted.created_before]))
+    if wanted.unused_since is not None:
+        parts.append((f"{m}.creation_ts < ?", [wanted.unused_since]))
+        accessed = "SELECT l.last_access_ts FROM last_access AS l"
+        accessed += f" WHERE l.sha256_hash = {m}.sha256_hash"
+        parts.append(
+            (
+                f"COALESCE(({accessed}), {m}.creation_ts) < ?",
+                [wanted.unused_since],
+            )
+        )
+    if wanted.foreign_to is not None:
+        parts.append(_foreign_sql(wanted, wanted.foreign_to, m))
+    return (
+        "".join(f" AND {text}" for text, _ in parts),
+        [value for _, values in parts for value in values],
+    )
+
+
+def _foreign_sql(
+    wanted: MediaFilter, ours: frozenset[str], m: str
+) -> tuple[str, list[object]]:
+    limits = [
+        limit
+        for limit in (wanted.created_before, wanted.unused_since)
+        if limit is not None
+    ]
+    names = sorted(ours)
+    marks = ", ".join("?" * len(names)) or "NULL"
+    needed, values = f"x.origin IN ({marks})", list[object](names)
+    if limits:
+        needed, values = f"(x.creation_ts >= ? OR {needed})", [min(limits), *names]
+    outside = f"{m}.origin NOT IN ({marks}) AND " if names else ""
+    return (
+        f"{outside}NOT EXISTS (SELECT 1 FROM media AS x"  # noqa: S608
+        f" WHERE x.sha256_hash = {m}.sha256_hash AND {needed})",
+        [*names, *values],
+    )
