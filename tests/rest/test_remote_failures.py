@@ -289,6 +289,25 @@ class HangingTest(RemoteCase):
         for wire in wires:
             wire.abort()
 
+    async def test_a_user_who_waits_for_a_slot_holds_none_of_an_origin(self) -> None:
+        """R20."""
+        held = [await self.serve("remote.example") for _ in range(16)]
+        for server in held:
+            server.script = silence  # type: ignore[assignment]
+            await self._ask(f"remote.example:{server.port}", "abc")
+        await self.eventually(lambda: sum(len(s.requests) for s in held) == 16)
+        for number in range(20):
+            await self._ask(self.name, f"id{number}")
+        await self.eventually(lambda: self.server.remote_media.running == 36)
+        self.reply_file(b"quick")
+        self.assertEqual((await self.fetch(token="bob-token")).body, b"quick")
+        self.assertEqual(len(self.asked), 1)
+
+    async def _ask(self, name: str, media_id: str) -> None:
+        """As alice, without waiting for the answer."""
+        wire = await self.wire()
+        wire.send(self.head("GET", f"{DOWNLOAD}/{name}/{media_id}"))
+
     async def test_one_user_takes_a_part_of_the_slots_only(self) -> None:
         """R20: whatever servers they name."""
         held = [await self.serve("remote.example") for _ in range(20)]
