@@ -18,6 +18,7 @@ from mmr.errors import MatrixError
 from mmr.server import MediaRepoServer
 from mmr.storage.consistency import ConsistencyStore
 from mmr.storage.datastore_totals import DatastoreTotal
+from mmr.storage.objects import ObjectName
 from mmr.tasks.consistency import Consistency, Fault, Finding
 from mmr.types import Mxc
 
@@ -47,29 +48,31 @@ class _Summary:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
-    options = _parser().parse_args(arguments)
-    return run_offline(options.config, lambda server: _check(server, options))
+    options = parser().parse_args(arguments)
+    return run_offline(options.config, lambda server: check(server, options))
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
+def parser() -> Arguments:
+    """The flags."""
+    flags = Arguments(
         "mmr-fsck", "Compare the database with the datastores.", _EXAMPLES
     )
-    parser.flag(
+    flags.flag(
         "config",
         "configuration, may be repeated",
         type=Path,
         action="append",
         default=[],
     )
-    parser.flag("datastoreId", "look at this datastore only", default="")
-    parser.switch("verify", "read every object and compare its hash")
-    parser.switch("refetch", "fetch lost media of other servers again")
-    parser.switch("deleteUnreferenced", "delete objects that no row names")
-    return parser
+    flags.flag("datastoreId", "look at this datastore only", default="")
+    flags.switch("verify", "read every object and compare its hash")
+    flags.switch("refetch", "fetch lost media of other servers again")
+    flags.switch("deleteUnreferenced", "delete objects that no row names")
+    return flags
 
 
-async def _check(server: MediaRepoServer, options: Namespace) -> int:
+async def check(server: MediaRepoServer, options: Namespace) -> int:
+    """Look at everything that the options name; gives the exit status."""
     wanted = options.datastoreId
     stores = [store for store in server.datastores if wanted in ("", store.id)]
     if not stores:
@@ -94,7 +97,7 @@ async def _check_store(
     check = Consistency(rows, store, server.files, lambda count: bar.add(count))
     async for finding in check.broken(verify=options.verify):
         bar.clear()
-        mended = options.refetch and await _mend(server, rows, finding)
+        mended = options.refetch and await _mend(server, rows, store, finding)
         _note(finding, summary, "mended" if mended else "", server)
     bar.finish()
     bar = ProgressBar(f"{store.id}: objects", about)
@@ -106,26 +109,33 @@ async def _check_store(
 
 
 async def _mend(
-    server: MediaRepoServer, rows: ConsistencyStore, finding: Finding
+    server: MediaRepoServer, rows: ConsistencyStore, store: Datastore, finding: Finding
 ) -> bool:
-    """Get a lost object back: thumbnails by drawing, remote media from its origin."""
-    if finding.fault is not Fault.MISSING or finding.is_quarantined:
+    """Get lost bytes back: thumbnails by drawing, remote media from its origin."""
+    if finding.is_quarantined:
         return False
     if finding.table == "thumbnails" and not finding.media:
         return bool(await rows.forget_thumbnails(finding.name))
+    ours = server.config.domains
+    if not finding.media or any(mxc.origin in ours for mxc in finding.media):
+        return False
+    if finding.fault is Fault.WRONG_HASH:
+        # Of the right size, it would pass for the real thing.
+        await store.delete(finding.name.location)
+    fetched = [await _fetch(server, mxc, finding.name) for mxc in finding.media]
+    return all(fetched)
+
+
+async def _fetch(server: MediaRepoServer, mxc: Mxc, lost: ObjectName) -> bool:
+    """Fetch one media again. False when its row still names the lost object."""
     domain = next(iter(server.config.domains.values()))
-    done = 0
-    for mxc in finding.media:
-        if mxc.origin in server.config.domains:
-            continue
-        try:
-            transfer = await server.remote_media.fetch(domain, mxc, _WAIT_MS)
-            record = await transfer.finished()
-        except MatrixError as error:
-            print(f"{mxc}: not fetched: {error}", file=sys.stderr)
-            continue
-        done += record.object_name != finding.name
-    return done == len(finding.media) > 0
+    try:
+        transfer = await server.remote_media.fetch(domain, mxc, _WAIT_MS)
+        record = await transfer.finished()
+    except MatrixError as error:
+        print(f"{mxc}: not fetched: {error}", file=sys.stderr)
+        return False
+    return record.object_name != lost
 
 
 def _note(

@@ -10,8 +10,11 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 
+from mmr.cli.fsck import check, parser
+
 from tests.harness import HOST, jpeg
 from tests.rest.admin.test_datastores import AdminDatastoreCase
+from tests.rest.remote_case import RemoteCase
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +114,47 @@ class FsckTests(CheckCase):
         code, _, err = await self.fsck("-datastoreId", "none")
         self.assertEqual(code, 2)
         self.assertIn("'none'", err)
+
+
+class RefetchTests(RemoteCase):
+    """R102: healed from the origin where there is one."""
+
+    async def test_lost_and_damaged_remote_media_comes_back(self) -> None:
+        content = os.urandom(5000)
+        damages = {
+            "lost": None,
+            "short": content[:-1],
+            "flipped": bytes([content[0] ^ 1]) + content[1:],
+        }
+        for media_id, damage in damages.items():
+            self.reply_file(content + media_id.encode())
+            await self.fetch(media_id)
+            record = await self.remote_record(media_id)
+            assert record is not None
+            path = self.media_folder / record.location
+            path.chmod(0o600)
+            if damage is None:
+                path.unlink()
+            else:
+                path.write_bytes(damage + media_id.encode())
+            options = parser().parse_args(["-verify", "-refetch"])
+            # The damaged file has no row any more.
+            left = {"short": 1}.get(media_id, 0)
+            self.assertEqual(await check(self.server, options), left)
+            options.deleteUnreferenced = True
+            self.assertEqual(await check(self.server, options), 0)
+            answer = await self.fetch(media_id)
+            self.assertEqual(answer.body, content + media_id.encode())
+            self.assertEqual(await check(self.server, options), 0)
+
+    async def test_what_its_origin_has_no_more_is_left(self) -> None:
+        self.reply_file(b"content")
+        await self.fetch()
+        record = await self.remote_record()
+        assert record is not None
+        (self.media_folder / record.location).unlink()
+        self.reply_with(404, b"{}")
+        self.assertEqual(await check(self.server, parser().parse_args(["-refetch"])), 1)
 
 
 class S3CheckTests(CheckCase):
