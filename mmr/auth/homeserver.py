@@ -18,7 +18,6 @@ from mmr.errors import (
     not_found,
     rate_limited,
     unavailable,
-    unexpected,
 )
 from mmr.http.client import (
     MAX_JSON_BYTES,
@@ -165,11 +164,11 @@ class HomeserverClient:
 
         Raises:
             MatrixError: 403 when the homeserver doesn't take the token for an admin's;
-                404 for a room that it doesn't know; 500 for a kind of homeserver that
+                404 for a room that it doesn't know; 400 for a kind of homeserver that
                 has no such list; else as `whoami`.
         """
         if self.domain.admin_api_kind != "synapse":
-            raise unexpected(
+            raise bad_request(
                 "The homeserver can't list the media of a room: its adminApiKind is"
                 f" {self.domain.admin_api_kind}, and only synapse can"
             )
@@ -191,6 +190,25 @@ class HomeserverClient:
         if status != 200:
             raise self._refused(status, body)
         return RoomMedia(_texts(body.get("local")), _texts(body.get("remote")))
+
+    async def admin_get(
+        self, path: str, token: str, client_address: str
+    ) -> dict[str, Any]:
+        """Read something of the homeserver's own admin API.
+
+        Args:
+            path: With its query; ids in it quoted by `quote_segment`.
+            token: Of an admin of the homeserver.
+
+        Raises:
+            MatrixError: 403 when it isn't one's; else as `whoami`.
+        """
+        status, body = await self._call(
+            "GET", path, token, client_address, breaker=self._admin_breaker
+        )
+        if status != 200:
+            raise self._refused(status, body)
+        return body
 
     def _identity(self, body: dict[str, Any]) -> Identity:
         user_id: str = body["user_id"]

@@ -171,7 +171,7 @@ class RoomMediaTests(SessionsCase):
         )
         before = len(self.homeserver.requests)
         error = await self.refused(request, "!room:a.example")
-        self.assertEqual(error.status, 500)
+        self.assertEqual(error.status, 400)
         self.assertIn("adminApiKind", error.message)
         self.assertEqual(len(self.homeserver.requests), before)
 

@@ -1,0 +1,139 @@
+"""Deletion of local media, and of remote media that can be had again (§3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+import attrs
+
+from mmr.auth.profile_pictures import ProfilePictures
+from mmr.errors import bad_request, not_found
+from mmr.http.request import MediaRequest
+from mmr.http.responses import JsonResponse, Response
+from mmr.http.routing import Route
+from mmr.media.purge import MAX_LISTED, Purge
+from mmr.media.selection import Reach, many, one, unused_remote
+from mmr.rest.media_path import parse_mxc
+from mmr.rest.synapse_admin import parameters
+from mmr.rest.synapse_admin.listing import user_media_page
+from mmr.rest.synapse_admin.rights import Rights, actor_of
+from mmr.rest.synapse_admin.routes import admin_route
+from mmr.storage.listing import ListingStore
+from mmr.types import Mxc
+
+_BATCH = 1000
+
+
+class DeletionServlet:
+    """Deletes media. Protected media stays."""
+
+    def __init__(
+        self,
+        *,
+        purge: Purge,
+        listing: ListingStore,
+        pictures: ProfilePictures,
+        rights: Rights,
+        our_servers: Callable[[], Collection[str]],
+    ) -> None:
+        self._purge = purge
+        self._listing = listing
+        self._pictures = pictures
+        self._rights = rights
+        self._our_servers = our_servers
+
+    def routes(self) -> list[Route]:
+        """The routes. ``delete`` as a literal part is no media id."""
+        handlers = (
+            ("DELETE", "/media/:server/:media_id", "delete_media", self.on_one),
+            ("POST", "/media/delete", "delete_old_media", self.on_old),
+            ("POST", "/media/:server/delete", "delete_old_media", self.on_old_of),
+            ("DELETE", "/users/:user_id/media", "delete_user_media", self.on_user),
+            ("POST", "/purge_media_cache", "purge_remote_media", self.on_cache),
+        )
+        return [admin_route(*parts) for parts in handlers]
+
+    async def on_one(
+        self, request: MediaRequest, server: str, media_id: str
+    ) -> Response:
+        """Delete one of our media."""
+        reach = await self._rights.reach_of(request, server)
+        _check_local(request, server)
+        mxc = parse_mxc(server, media_id)
+        if await self._listing.get_one(server, media_id) is None:
+            raise not_found("Unknown media")
+        result = await self._purge.run(one(mxc), reach, actor=actor_of(request))
+        return _deleted(result.affected)
+
+    async def on_old_of(self, request: MediaRequest, server: str) -> Response:
+        """The deprecated path of the same."""
+        await self._rights.reach_of(request, server)
+        _check_local(request, server)
+        return await self.on_old(request)
+
+    async def on_old(self, request: MediaRequest) -> Response:
+        """Delete what nobody asked for since a time; quarantined media stays.
+
+        At most `MAX_LISTED` media a call: the answer names them all.
+        """
+        reach = await self._rights.reach(request)
+        query = request.query
+        before_ts = parameters.before_ts(query)
+        larger_than = parameters.number(query, "size_gt", 0)
+        keep_profiles = parameters.flag(query, "keep_profiles", True)
+        keep = await self._pictures.get_ids(request) if keep_profiles else frozenset()
+        ids = await self._find_old(request.host, before_ts, larger_than, keep)
+        target = f"{request.host} unused since {before_ts}"
+        return await self._delete(request, ids, target, reach)
+
+    async def on_user(self, request: MediaRequest, user_id: str) -> Response:
+        """Delete a page of a user's uploads, the newest unless told otherwise."""
+        reach = await self._rights.reach_of_user(request, user_id)
+        order, page = user_media_page(request, user_id)
+        rows = await self._listing.get_of_user(user_id, order, page)
+        ids = [row.media_id for row in rows]
+        return await self._delete(request, ids, user_id, reach)
+
+    async def on_cache(self, request: MediaRequest) -> Response:
+        """Delete remote media last asked for before a time; quarantined media stays."""
+        reach = self._rights.everything(request)
+        before_ts = parameters.before_ts(request.query)
+        selection = unused_remote(before_ts, self._our_servers())
+        selection = attrs.evolve(
+            selection, filter=attrs.evolve(selection.filter, quarantined=False)
+        )
+        result = await self._purge.run(selection, reach, actor=actor_of(request))
+        return JsonResponse({"deleted": result.media})
+
+    async def _find_old(
+        self, host: str, before_ts: int, larger_than: int, keep: Collection[str]
+    ) -> list[str]:
+        found: list[str] = []
+        after = ""
+        while len(found) < MAX_LISTED:
+            batch = await self._listing.get_old(
+                host, before_ts, larger_than, after=after, limit=_BATCH
+            )
+            found += [media_id for media_id in batch if media_id not in keep]
+            if len(batch) < _BATCH:
+                break
+            after = batch[-1]
+        return found[:MAX_LISTED]
+
+    async def _delete(
+        self, request: MediaRequest, ids: Iterable[str], target: str, reach: Reach
+    ) -> Response:
+        selection = many((Mxc(request.host, media_id) for media_id in ids), target)
+        result = await self._purge.run(selection, reach, actor=actor_of(request))
+        return _deleted(result.affected)
+
+
+def _check_local(request: MediaRequest, server: str) -> None:
+    if server != request.host:
+        raise bad_request("Can only delete local media")
+
+
+def _deleted(media: list[Mxc]) -> Response:
+    return JsonResponse(
+        {"deleted_media": [mxc.media_id for mxc in media], "total": len(media)}
+    )
