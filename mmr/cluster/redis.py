@@ -65,6 +65,7 @@ class Factory(txredisapi.RedisFactory):
             convertNumbers=False,
         )
         self._name = name
+        self.pool: list[Any] = []
         # Nobody waits for the whole pool.
         self.deferred = None
 

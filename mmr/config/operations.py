@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, model_validator
+
 from mmr.config._base import Mark, Section, setting
-from mmr.config._values import FilePath, Flag, Int, PathText, Port, Text, workers
+from mmr.config._values import (
+    FilePath,
+    Flag,
+    Int,
+    Named,
+    PathText,
+    Port,
+    Positive,
+    Text,
+    expected,
+    problem,
+    workers,
+)
 
 
 class MetricsConfig(Section):
@@ -20,13 +34,43 @@ class MetricsConfig(Section):
     )
 
 
-class PluginConfig(Section):
-    """A program that is asked about uploads."""
+def _policy(value: str) -> str:
+    if value not in ("refuse", "pass"):
+        raise expected("`refuse` or `pass`")
+    return value
 
-    exec: PathText = setting(..., "The program.", "/opt/plugins/antispam_ocr")
-    config: dict[str, Any] = setting(
-        {}, "Handed to the program once.", {"keywords": ["spam"]}, Mark.OPAQUE
+
+Policy = Annotated[Text, AfterValidator(_policy), Named("refuse or pass")]
+
+
+class PluginConfig(Section):
+    """What is asked about every file before it is kept: a program or a module."""
+
+    exec: PathText | None = setting(
+        None, "A program that is asked (docs/plugins.md).", "/opt/plugins/antispam"
     )
+    module: Text = setting(
+        "",
+        "A Python class by its dotted path, or `clamav` or `ocr`.",
+        "my_spam_checks.Checker",
+    )
+    config: dict[str, Any] = setting(
+        {}, "Handed to it once.", {"keywords": ["spam"]}, Mark.OPAQUE
+    )
+    on_failure: Policy = setting(
+        "refuse",
+        "What becomes of files that it can't check now: `refuse` or `pass`.",
+        "pass",
+    )
+    timeout_seconds: Positive = setting(30, "How long it may take for one file.", 120)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> PluginConfig:
+        if self.exec is None and not self.module:
+            raise problem("is missing; name a program here, or a `module`", "exec")
+        if self.exec is not None and self.module:
+            raise problem("names a program beside a `module`; keep one", "exec")
+        return self
 
 
 class SentryConfig(Section):

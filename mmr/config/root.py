@@ -91,9 +91,8 @@ class Config(SharedSections):
     tasks: TasksConfig = section(TasksConfig)
     plugins: tuple[PluginConfig, ...] = setting(
         (),
-        "Programs that are asked about uploads.",
-        [{"exec": "/opt/plugins/antispam_ocr", "config": {"keywords": ["spam"]}}],
-        Mark.RESTART,
+        "What is asked about every file before it is kept, in this order.",
+        [{"exec": "/opt/plugins/antispam", "config": {"keywords": ["spam"]}}],
     )
     sentry: SentryConfig = section(SentryConfig)
     pgo: PgoConfig = section(PgoConfig, Mark.LEGACY)

@@ -14,6 +14,7 @@ from mmr.errors import MatrixError
 from mmr.media.commit import ObjectCommitter, StoredAt
 from mmr.media.preview_images import CheckedImage
 from mmr.media.rows import NewMedia
+from mmr.media.scanning import Scanning
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.storage.objects import ObjectName
@@ -34,6 +35,7 @@ class PreviewKeeper:
 
     Args:
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
+        scanning: Asks the hooks.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class PreviewKeeper:
         ids: IdGenerator,
         clock: Clock,
         freeze: Callable[[], bool],
+        scanning: Scanning,
     ) -> None:
+        self._scanning = scanning
         self._store = store
         self._media = media
         self._datastores = datastores
@@ -126,6 +130,7 @@ class PreviewKeeper:
         writer = await datastore.create(len(image.data))
         try:
             await writer.write(image.data)
+            await self._scanning.check(writer, media, is_preview=True)
             await self._committer.commit(writer, datastore, rows)
         finally:
             await writer.discard()

@@ -21,6 +21,7 @@ from mmr.media.commit import ObjectCommitter
 from mmr.media.failures import RemoteFailures
 from mmr.media.records import MediaRecords
 from mmr.media.rows import NewMedia, RemoteMediaRows
+from mmr.media.scanning import Scanning
 from mmr.media.transfer import HELD_BACK_BYTES, Transfer
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
@@ -94,6 +95,7 @@ class RemoteMedia:
             one user, and all together, have bounds of their own (R20).
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
         leases: Has one process fetch, where there are several.
+        scanning: Asks the hooks.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class RemoteMedia:
         max_fetches: Callable[[], int],
         freeze: Callable[[], bool],
         leases: Leases,
+        scanning: Scanning,
     ) -> None:
+        self._scanning = scanning
         self._leases = leases
         self._source = source
         self._media = media
@@ -263,6 +267,7 @@ class RemoteMedia:
             requires_auth=self._freeze(),
             is_prescribed=True,
         )
+        await self._scanning.check(writer, new)
         rows = RemoteMediaRows(new, self._media, self._clock.time_ms())
         try:
             return await self._committer.commit(writer, datastore, rows)

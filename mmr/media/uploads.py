@@ -27,6 +27,7 @@ from mmr.limits.quotas import QuotaReservation, limits_for
 from mmr.media.commit import ObjectCommitter
 from mmr.media.records import MediaRecords
 from mmr.media.rows import NewMedia, NewMediaRows
+from mmr.media.scanning import Scanning
 from mmr.media.waiters import UploadWaiters
 from mmr.storage.database import Database
 from mmr.storage.errors import CommitOutcomeUnknown, MediaExists
@@ -85,6 +86,7 @@ class Uploads:
 
     Args:
         freeze: ``repo.freezeUnauthenticatedMedia``, as it is now.
+        scanning: Asks the hooks.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class Uploads:
         ids: IdGenerator,
         clock: Clock,
         freeze: Callable[[], bool],
+        scanning: Scanning,
     ) -> None:
+        self._scanning = scanning
         self._db = db
         self._media = media
         self._media_ids = media_ids
@@ -227,6 +231,7 @@ class Uploads:
             writer = await datastore.create(body.length)
             try:
                 await self._receive(domain.uploads, body, writer, reservation)
+                await self._scanning.check(writer, media)
                 committing = True
             finally:
                 if not committing:

@@ -83,6 +83,8 @@ class MediaRepoServer(HttpSide):
             StartupError: when the operator has to change something first.
         """
         self._set_labels()
+        # Built first: a mistake in one of them is the operator's to mend.
+        logger.info("%d plugins look at files before they are kept", len(self.hooks))
         self.files.start()
         self.s3.start()
         self.resolver.start()
@@ -102,6 +104,7 @@ class MediaRepoServer(HttpSide):
         await self.thumbnail_pool.stop()
         await self.preview_parser.stop()
         await self.trusted_client.close()
+        await self.hooks.stop()
         await self.leave_cluster()
         await self.db.close()
         self.federation.stop()
@@ -123,8 +126,11 @@ class MediaRepoServer(HttpSide):
 
         Raises:
             StartupError: when it can't be taken over.
+            ConfigError: likewise, because of a plugin.
         """
+        hooks = self.build_hooks(config)
         self.datastores.update(sections_of(config))
+        self.hooks.replace(hooks)
         self.config = config
         self.token_cache.clear()
         self.caller_limits.update(config.rate_limit)

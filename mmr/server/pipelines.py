@@ -18,12 +18,13 @@ from mmr.media.last_access import LastAccess
 from mmr.media.placeholder import Placeholder
 from mmr.media.records import MediaRecords
 from mmr.media.remote import RemoteMedia
+from mmr.media.scanning import Scanning
 from mmr.media.source import SourceFiles
 from mmr.media.sweep import Sweep
 from mmr.media.thumbnails import Thumbnails
 from mmr.media.uploads import Uploads
 from mmr.media.waiters import UploadWaiters
-from mmr.server.foundations import Foundations
+from mmr.server.hooking import Hooking
 from mmr.storage.media import MediaRecord
 from mmr.storage.thumbnails import ThumbnailRecord
 from mmr.types import Mxc
@@ -32,7 +33,7 @@ from mmr.types import Mxc
 _MAX_RECORDS = 50_000
 
 
-class Pipelines(Foundations):
+class Pipelines(Hooking):
     """The media rows of one process."""
 
     @cached_property
@@ -70,6 +71,10 @@ class Pipelines(Foundations):
         )
 
     @cached_property
+    def scanning(self) -> Scanning:
+        return Scanning(self.hooks, self.files)
+
+    @cached_property
     def uploads(self) -> Uploads:
         return Uploads(
             db=self.db,
@@ -84,6 +89,7 @@ class Pipelines(Foundations):
             ids=self.ids,
             clock=self.clock,
             freeze=self._freeze,
+            scanning=self.scanning,
         )
 
     @cached_property
@@ -110,6 +116,7 @@ class Pipelines(Foundations):
             clock=self.clock,
             max_fetches=lambda: self.config.downloads.num_workers,
             freeze=self._freeze,
+            scanning=self.scanning,
             leases=self.leases,
         )
 

@@ -56,6 +56,7 @@ class Previewing(Pipelines):
                 ids=self.ids,
                 clock=self.clock,
                 freeze=self._freeze,
+                scanning=self.scanning,
             ),
             clock=self.clock,
             max_running=lambda: self.config.url_previews.num_workers,

@@ -47,9 +47,5 @@ def test_only_some_changes_need_a_restart(tmp_path: Path) -> None:
         plugins: [{exec: /x}]
         """,
     )
-    assert restart_needed(old, new) == [
-        "repo.port",
-        "database.pool.maxConnections",
-        "plugins",
-    ]
+    assert restart_needed(old, new) == ["repo.port", "database.pool.maxConnections"]
     assert restart_needed(old, old) == []
