@@ -81,9 +81,10 @@ class FileDatastore:
 
     async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
         """See `Datastore.create`. Touches the disk only to ask for its free space."""
-        if not self.space.is_fresh:
+        size = expected_bytes or 0
+        if not (self.space.is_fresh and self.space.fits(size)):
             await self._run("use", self.folders.base, self.space.refresh)
-        self.space.require(expected_bytes or 0)
+        self.space.require(size)
         return FileWriter(self)
 
     async def open(self, location: str) -> StoredObject:

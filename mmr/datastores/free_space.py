@@ -70,10 +70,10 @@ class FreeSpace:
         """
         if not self.fits(size):
             raise DatastoreFull(
-                f"datastore {self._datastore_id!r}: {self._free} bytes are free at "
-                f"{self._path} and {self._floor()} are kept free "
-                "(uploads.minFreeBytes): nothing more is stored. Free space on that "
-                "disk, or add a datastore on another one."
+                f"datastore {self._datastore_id!r}: {size} bytes more don't fit: "
+                f"{self._free - self._used_since} are free at {self._path} and "
+                f"{self._floor()} are kept free (uploads.minFreeBytes). Free space on "
+                "that disk, or add a datastore on another one."
             )
 
     def take(self, size: int) -> None:

@@ -408,6 +408,20 @@ class FreeSpaceTests(ForegroundCase):
         disk.free = 5_000
         await writer.publish("ab/cd/ef")
 
+    async def test_so_does_what_an_upload_that_failed_gave_back(self) -> None:
+        store = file_store(self.path, SmallDisk(1_000_000))
+        writer = await store.create(900_000)
+        await writer.write(b"x" * 900_000)
+        await writer.discard()
+        await store.create(900_000)
+
+    async def test_a_refusal_tells_what_is_asked_and_what_is_free(self) -> None:
+        store = file_store(self.path, SmallDisk(1_000), floor=300)
+        with self.assertRaises(DatastoreFull) as caught:
+            await store.create(800)
+        for number in ("800 bytes", "1000 are free", "300 are kept"):
+            self.assertIn(number, str(caught.exception))
+
 
 class SweepTests(ForegroundCase):
     """R95: what dead processes left."""
