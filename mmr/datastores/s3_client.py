@@ -59,9 +59,18 @@ class S3Client:
         self._clients: dict[bool, Any] = {}
 
     @property
+    def signs_bodies(self) -> bool:
+        """Whether a body's SHA-256 is a part of the signature, which S3 checks.
+
+        boto3 leaves it out under TLS when there is another checksum. Where it is, a
+        second one would only cost time.
+        """
+        return not self.options.ssl
+
+    @property
     def api(self) -> Any:
         """boto3's client, with the habits that were found."""
-        return self.with_trailers(self.habits.trailers)
+        return self.with_trailers(self.habits.trailers and not self.signs_bodies)
 
     def with_trailers(self, trailers: bool) -> Any:
         """boto3's client, with or without checksums behind the bodies."""

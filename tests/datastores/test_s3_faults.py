@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+
+import attrs
 
 from twisted.trial.unittest import TestCase
 
 from mmr.datastores import s3_reader
 from mmr.datastores.base import DatastoreError, DatastoreFull, ObjectMissing
 from mmr.datastores.s3 import S3Datastore
+from mmr.datastores.s3_client import Habits
+from mmr.datastores.s3_put import Put
+from mmr.datastores.s3_spool import Body
 from mmr.errors import StartupError
 
 from tests.datastores.faulty_s3 import (
     SLOW_DOWN,
     FaultyS3,
+    Handler,
     cuts_put,
     ends_after,
     error,
@@ -220,6 +228,31 @@ class WriteFaultTests(FaultCase):
         self.store = s3_store(self, opts, floor=1 << 60)
         with self.assertRaises(DatastoreFull):
             await self.store.create(10)
+
+
+class ChecksumTests(FaultCase):
+    """After a put, the checksum is confirmed by S3 itself."""
+
+    async def test_over_plain_http_the_signature_covers_the_body(self) -> None:
+        signed: list[str | None] = []
+
+        def note(handler: Handler, _: bytes) -> bool:
+            signed.append(handler.headers.get("x-amz-content-sha256"))
+            return False
+
+        self.stub.always["PUT"] = note
+        await self.put(b"some bytes")
+        self.assertEqual(signed, [hashlib.sha256(b"some bytes").hexdigest()])
+
+    async def test_under_tls_a_checksum_of_the_body_is_sent(self) -> None:
+        client = self.store.client
+        body = Body(b"0123456789", None, 10)
+        self.patch(client, "options", attrs.evolve(client.options, ssl=True))
+        put = Put(client, self.store.pool, KEY, body, {})
+        md5 = base64.b64encode(hashlib.md5(b"2345").digest()).decode()
+        self.assertEqual(put._checksum(2, 4), {"ContentMD5": md5})
+        client.habits = Habits(trailers=True)
+        self.assertEqual(put._checksum(2, 4), {})
 
 
 class StartTests(FaultCase):
