@@ -136,8 +136,27 @@ def _extension_routes() -> Iterator[tuple[str, Callers]]:
     yield "GET /_matrix/media/version", Callers.OPEN
     yield "GET /healthz", Callers.ANYBODY
     yield "HEAD /healthz", Callers.ANYBODY
-    yield "GET /_synapse/admin/v1/statistics/users/media", Callers.LOCAL_ADMINS
 
+
+_SYNAPSE_ROUTES = {
+    "GET media/:server/:media_id": Callers.LOCAL_ADMINS,
+    "DELETE media/:server/:media_id": Callers.LOCAL_ADMINS,
+    "GET room/:room_id/media": Callers.LOCAL_ADMINS,
+    "GET users/:user_id/media": Callers.LOCAL_ADMINS,
+    "DELETE users/:user_id/media": Callers.LOCAL_ADMINS,
+    "GET statistics/users/media": Callers.LOCAL_ADMINS,
+    "POST media/delete": Callers.LOCAL_ADMINS,
+    "POST media/:server/delete": Callers.LOCAL_ADMINS,
+    "POST purge_media_cache": Callers.ADMINS,
+    "POST media/quarantine/:server/:media_id": Callers.LOCAL_ADMINS,
+    "POST media/unquarantine/:server/:media_id": Callers.LOCAL_ADMINS,
+    "POST room/:room_id/media/quarantine": Callers.LOCAL_ADMINS,
+    "POST quarantine_media/:room_id": Callers.LOCAL_ADMINS,
+    "POST user/:user_id/media/quarantine": Callers.LOCAL_ADMINS,
+    "POST media/protect/:media_id": Callers.LOCAL_ADMINS,
+    "POST media/unprotect/:media_id": Callers.LOCAL_ADMINS,
+}
+"""synapse-internals.md §3."""
 
 _ADMIN_ROUTES = {
     "POST purge/remote": Callers.ADMINS,
@@ -152,6 +171,13 @@ _ADMIN_ROUTES = {
     "POST quarantine/user/:user_id": Callers.LOCAL_ADMINS,
     "POST quarantine/server/:server_name": Callers.LOCAL_ADMINS,
     "POST quarantine/:server/:media_id": Callers.LOCAL_ADMINS,
+    "POST quarantine/hash/:digest": Callers.LOCAL_ADMINS,
+    "POST unquarantine/room/:room_id": Callers.LOCAL_ADMINS,
+    "POST unquarantine/user/:user_id": Callers.LOCAL_ADMINS,
+    "POST unquarantine/server/:server_name": Callers.LOCAL_ADMINS,
+    "POST unquarantine/hash/:digest": Callers.LOCAL_ADMINS,
+    "POST unquarantine/:server/:media_id": Callers.LOCAL_ADMINS,
+    "GET audit": Callers.ADMINS,
     "GET datastores": Callers.ADMINS,
     "GET datastores/:datastore_id/size_estimate": Callers.ADMINS,
     "POST datastores/:source/transfer_to/:target": Callers.ADMINS,
@@ -170,6 +196,7 @@ _ADMIN_ROUTES = {
     "POST import/:import_id/close": Callers.ADMINS,
     "GET media/:server/:media_id/attributes": Callers.LOCAL_ADMINS,
     "POST media/:server/:media_id/attributes": Callers.LOCAL_ADMINS,
+    "POST media/:server/:media_id/attributes/set": Callers.LOCAL_ADMINS,
 }
 """§3.3 with §11, and what is ours."""
 
@@ -177,8 +204,11 @@ _ADMIN_ROUTES = {
 def _admin_routes() -> Iterator[tuple[str, Callers]]:
     for line, callers in _ADMIN_ROUTES.items():
         method, _, rest = line.partition(" ")
-        for prefix in _UNSTABLE:
+        for prefix in ("r0", "v1", "v3", *_UNSTABLE):
             yield f"{method} /_matrix/media/{prefix}/admin/{rest}", callers
+    for line, callers in _SYNAPSE_ROUTES.items():
+        method, _, rest = line.partition(" ")
+        yield f"{method} /_synapse/admin/v1/{rest}", callers
 
 
 _TABLE = {

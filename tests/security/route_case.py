@@ -55,6 +55,7 @@ class RouteCase(RemoteCase):
             "server_name": origin,
             "media_id": media_id,
             "user_id": ALICE if origin == HOST else f"@somebody:{origin}",
+            "room_id": "!room:" + origin,
             "filename": "a.png",
             "datastore_id": "folder",
             "source_id": "folder",

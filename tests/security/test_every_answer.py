@@ -83,16 +83,22 @@ class EveryAnswer(RouteCase):
 
     async def test_every_route_when_the_homeserver_talks_nonsense(self) -> None:
         """R5: upstream text stays upstream."""
-        for body in (
-            b"<html>" + SECRET.encode(),
-            json.dumps({"errcode": SECRET, "error": SECRET}).encode(),
-            json.dumps({"user_id": SECRET}).encode(),
+        page = b"<html>" + SECRET.encode()
+        error = json.dumps({"errcode": SECRET, "error": SECRET}).encode()
+        nobody = json.dumps({"user_id": SECRET}).encode()
+        for status, body in (
+            (200, page),
+            (200, nobody),
+            (302, page),
+            (401, error),
+            (403, error),
+            (429, error),
+            (500, error),
         ):
-            for status in (200, 302, 400, 401, 403, 429, 500):
-                self.homeserver.override = Reply(status, body)
-                await self.stop_server()
-                await self.start_server()
-                await self.check_all("abc", set(), roles=(Role.USER,))
+            self.homeserver.override = Reply(status, body)
+            await self.stop_server()
+            await self.start_server()
+            await self.check_all("abc", set(), roles=(Role.USER,))
 
     async def test_every_route_when_its_handler_crashes(self) -> None:
         """R5: whatever the layer."""
