@@ -141,8 +141,10 @@ class JpegRenderer(StillRenderer):
         options: RenderOptions,
     ) -> tuple[Image.Image, float]:
         """Decode at the smallest scale that keeps `OVERSAMPLING` pixels a pixel."""
-        spare = min(shrinkage(placing) for placing in fits) / OVERSAMPLING
-        scale = max(s for s in (1, 2, 4, 8) if s <= max(1.0, spare + 1e-9))
+        spare = min(shrinkage(placing) for placing in fits) + 1e-9
+        scale = max(
+            scale for scale, least in OVERSAMPLING.items() if scale * least <= spare
+        )
         wanted = max(1, image.width // scale), max(1, image.height // scale)
         # Not pixels of the result over pixels of the source: sides are rounded up.
         drafted = image.draft(None, wanted)
