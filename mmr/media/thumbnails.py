@@ -21,6 +21,7 @@ from mmr.media.variants import (
     made_key,
     pick_key,
     shows_itself,
+    surely_drawn,
     target_of,
 )
 from mmr.metrics import count_thumbnail
@@ -151,21 +152,23 @@ class Thumbnails:
         if record.size_bytes > options.max_source_bytes:
             raise too_large()
         async with self._sources.local_file(record) as path:
-            info = await self._pool.probe(
-                path, record.content_type, options, key=record.sha256_hash
-            )
+            source = (path, record.content_type)
+            content = record.sha256_hash
+            if surely_drawn(record, key):
+                info, rendered = await self._pool.probe_and_render(
+                    *source, target, options, key=content
+                )
+            else:
+                info = await self._pool.probe(*source, options, key=content)
+                rendered = None
             if fits(info, target) and shows_itself(info, key):
                 return await shield(self._point_at_original(record, key, info))
             made = made_key(key, info)
-            if made == key:
+            if made == key and rendered is None:
                 rendered = await self._pool.render(
-                    path,
-                    record.content_type,
-                    target,
-                    options,
-                    key=record.sha256_hash,
+                    *source, target, options, key=content
                 )
-        if made != key:
+        if rendered is None:
             known = await self._find(made) or await self._render(domain, record, made)
             return await shield(self._repeat(record, key, known))
         count_thumbnail(

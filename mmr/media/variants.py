@@ -81,6 +81,16 @@ def target_of(key: ThumbnailKey) -> TargetSize:
     return TargetSize(key.width, key.height, key.method, key.animated, key.webp)
 
 
+def surely_drawn(record: MediaRecord, key: ThumbnailKey) -> bool:
+    """Whether a look at the original would hardly change what is to be drawn.
+
+    A file with more bytes than the box has pixels is not a picture that fits into it;
+    where one does, a drawing was made in vain, and nothing worse.
+    """
+    is_plain = not (key.animated or key.webp)
+    return is_plain and record.size_bytes > key.width * key.height
+
+
 def shows_itself(info: ImageInfo, key: ThumbnailKey) -> bool:
     """Whether a browser shows the original as it was asked for (D58)."""
     if info.content_type not in WEB_TYPES:

@@ -53,10 +53,16 @@ class _Group:
     blurhash: BlurhashSize | None = None
 
 
+@attrs.frozen
+class _Found:
+    info: ImageInfo
+    rendered: Rendered | None
+
+
 @attrs.frozen(eq=False)
 class _Asker:
     source: Path
-    answer: Deferred[ImageInfo | Rendered]
+    answer: Deferred[_Found]
 
 
 # What is wanted: a thumbnail, or (None) only the information.
@@ -82,7 +88,7 @@ class _Task:
     def add(self, wanted: _Wanted, asker: _Asker) -> None:
         self.askers.setdefault(wanted, []).append(asker)
 
-    def remove(self, wanted: _Wanted, answer: Deferred[ImageInfo | Rendered]) -> None:
+    def remove(self, wanted: _Wanted, answer: Deferred[_Found]) -> None:
         left = [a for a in self.askers.pop(wanted, []) if a.answer is not answer]
         if left:
             self.askers[wanted] = left
@@ -195,9 +201,7 @@ class ThumbnailPool:
     ) -> ImageInfo:
         """Look at a source without decoding it; limits and errors as for `render`."""
         group = _Group(key, declared_type, options)
-        info = await self._ask(group, None, source)
-        assert isinstance(info, ImageInfo)
-        return info
+        return (await self._ask(group, None, source)).info
 
     async def look_inside(
         self,
@@ -218,9 +222,7 @@ class ThumbnailPool:
             blurhash: Make one like this, too.
         """
         group = _Group(key, declared_type, options, True, blurhash)
-        info = await self._ask(group, None, source)
-        assert isinstance(info, ImageInfo)
-        return info
+        return (await self._ask(group, None, source)).info
 
     async def render(
         self,
@@ -247,20 +249,33 @@ class ThumbnailPool:
             MatrixError: 400 `CannotThumbnail`, 413 for too many pixels or bytes, 503
                 when too much work waits already.
         """
-        group = _Group(key, declared_type, options)
-        rendered = await self._ask(group, target, source)
-        assert isinstance(rendered, Rendered)
-        return rendered
+        found = await self.probe_and_render(
+            source, declared_type, target, options, key=key
+        )
+        return found[1]
 
-    async def _ask(
-        self, group: _Group, wanted: _Wanted, source: Path
-    ) -> ImageInfo | Rendered:
+    async def probe_and_render(
+        self,
+        source: Path,
+        declared_type: str,
+        target: TargetSize,
+        options: RenderOptions = _DEFAULTS,
+        *,
+        key: str,
+    ) -> tuple[ImageInfo, Rendered]:
+        """As `probe` and `render`, in one job."""
+        group = _Group(key, declared_type, options)
+        found = await self._ask(group, target, source)
+        assert found.rendered is not None
+        return found.info, found.rendered
+
+    async def _ask(self, group: _Group, wanted: _Wanted, source: Path) -> _Found:
         self._accept()
         refusal = self._failures.recall(group)
         if refusal is not None:
             raise refusal_error(refusal)
         task = self._task_for(group, wanted)
-        answer: Deferred[ImageInfo | Rendered] = Deferred(
+        answer: Deferred[_Found] = Deferred(
             lambda left: self._forget(group, wanted, left)
         )
         task.add(wanted, _Asker(source, answer))
@@ -285,9 +300,7 @@ class ThumbnailPool:
         task.gathering = None
         self._start_tasks()
 
-    def _forget(
-        self, group: _Group, wanted: _Wanted, answer: Deferred[ImageInfo | Rendered]
-    ) -> None:
+    def _forget(self, group: _Group, wanted: _Wanted, answer: Deferred[_Found]) -> None:
         """The asker is gone. Work that has begun goes on: it can't be taken back."""
         for tasks in (self._queue, self._running):
             if group in tasks:
@@ -339,12 +352,12 @@ class ThumbnailPool:
         self._start_tasks()
 
     def _succeed(self, task: _Task, job: Job, outcome: Outcome) -> None:
-        results: dict[_Wanted, ImageInfo | Rendered] = {None: outcome.info}
-        results.update(zip(job.targets, outcome.rendered, strict=True))
+        drawn: dict[_Wanted, Rendered | None] = {None: None}
+        drawn.update(zip(job.targets, outcome.rendered, strict=True))
         for wanted, askers in list(task.askers.items()):
             for asker in list(askers):
                 if not asker.answer.called:
-                    asker.answer.callback(results[wanted])
+                    asker.answer.callback(_Found(outcome.info, drawn[wanted]))
 
     def _fail(self, task: _Task, error: Exception) -> None:
         askers = list(task.each_asker())
