@@ -19,6 +19,7 @@ def check(config: Config, places: Places, warnings: list[str]) -> Iterator[Confi
     yield from _domains(config, places, warnings)
     yield from _same_ids(config)
     yield from _ca_file(config, places)
+    _unsafe_choices(config, places, warnings)
     if config.feature_support.redis.enabled:
         text = "is where matrix-media-repo 1.2 had it; use the section redis"
         warnings.append(warning_at(("featureSupport", "redis"), places, text))
@@ -45,6 +46,17 @@ def _domains(
     if config.domains and not config.datastores:
         text = "is empty in the main part; background tasks see only the main part"
         warnings.append(warning_at(("datastores",), places, text))
+
+
+def _unsafe_choices(config: Config, places: Places, warnings: list[str]) -> None:
+    """What MMR's operators may rely on, and should know the price of (R41, R74)."""
+    if config.repo.trust_any_forwarded_address:
+        text = "lets clients give themselves any address; use repo.trustedProxies"
+        warnings.append(warning_at(("repo", "trustAnyForwardedAddress"), places, text))
+    if not config.repo.freeze_unauthenticated_media:
+        text = "is off: anybody may make us fetch, draw and give out media"
+        place = ("repo", "freezeUnauthenticatedMedia")
+        warnings.append(warning_at(place, places, text))
 
 
 def _same_ids(config: Config) -> Iterator[ConfigError]:

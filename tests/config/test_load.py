@@ -285,3 +285,14 @@ def test_every_unreadable_file_is_told(tmp_path: Path) -> None:
 def test_an_endless_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="is larger than 8 MiB"):
         load_config([Path("/dev/zero")])
+
+
+def test_what_lets_strangers_in_is_warned_of(tmp_path: Path) -> None:
+    """R41, R74: it works as in MMR, and the start says what it means."""
+    repo = "repo: {trustAnyForwardedAddress: true, freezeUnauthenticatedMedia: false}"
+    config = load(tmp_path, repo)
+    assert config.repo.trust_any_forwarded_address
+    assert not config.repo.freeze_unauthenticated_media
+    first, second = config.warnings
+    assert "repo.trustAnyForwardedAddress: lets clients" in first
+    assert "repo.freezeUnauthenticatedMedia: is off" in second
