@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from twisted.internet.task import react
 
 from mmr.config import config_paths, load_config
 from mmr.errors import ConfigError, MatrixError, StartupError
@@ -36,18 +37,14 @@ def run_offline(paths: Sequence[Path], work: Work) -> int:
         print(error, file=sys.stderr)
         return MISTAKE
     statuses: list[int] = []
-    server = MediaRepoServer(config, reactor, _MACHINE_ID)
 
-    def begin() -> None:
-        running = Deferred.fromCoroutine(_run(server, work))
-        running.addCallbacks(statuses.append, failed)
-        running.addBoth(lambda _: reactor.stop())
+    def begin(reactor: Any) -> Deferred[None]:
+        server = MediaRepoServer(config, reactor, _MACHINE_ID)
+        return Deferred.fromCoroutine(_run(server, work)).addCallback(statuses.append)
 
-    def failed(failure: Failure) -> None:
-        failure.printTraceback(file=sys.stderr)
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
+    # It ends by raising; what went wrong has been said by then.
+    with contextlib.suppress(SystemExit):
+        react(begin)
     return statuses[0] if statuses else MISTAKE
 
 
