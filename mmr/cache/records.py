@@ -66,17 +66,22 @@ class RecordCache(Generic[K, V]):
         """To be called before a look-up, for its `put`."""
         return Fill(self._now)
 
-    def put(self, key: K, value: V, fill: Fill) -> None:
-        """Keep what a look-up found, unless the record changed since it began."""
+    def put(self, key: K, value: V, fill: Fill) -> bool:
+        """Keep what a look-up found, unless the record changed since it began.
+
+        Returns:
+            Whether it was kept. If not, it may be what was so before the change.
+        """
         media = _media_of(key)
         if fill < self._forgotten or fill < self._changed_at.get(media, 0):
-            return
+            return False
         self._entries[key] = value
         self._entries.move_to_end(key)
         self._keys_of_media.setdefault(media, set()).add(key)
         if len(self._entries) > self._max_entries:
             oldest, _ = self._entries.popitem(last=False)
             self._forget_key(oldest)
+        return True
 
     def invalidate(self, key: K) -> None:
         """Drop one record after it was changed."""

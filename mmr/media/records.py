@@ -25,14 +25,15 @@ class MediaRecords:
 
     async def get(self, mxc: Mxc) -> MediaRecord | None:
         """The record, by one indexed query when it is not warm."""
-        record = self._cache.get(mxc)
-        if record is not None:
-            return record
-        fill = self._cache.start_fill()
-        record = await self._store.get_media(mxc.origin, mxc.media_id)
-        if record is not None:
-            self._cache.put(mxc, record, fill)
-        return record
+        while True:
+            record = self._cache.get(mxc)
+            if record is not None:
+                return record
+            fill = self._cache.start_fill()
+            record = await self._store.get_media(mxc.origin, mxc.media_id)
+            # What was read before it was quarantined must not go out after (R84).
+            if record is None or self._cache.put(mxc, record, fill):
+                return record
 
     async def was_frozen(self, mxc: Mxc) -> bool:
         """Whether media that isn't here was frozen when it was, and will be (D45)."""

@@ -57,9 +57,10 @@ def with_hash(sha256_hash: str) -> Selection:
     return Selection(MediaFilter(sha256_hash=sha256_hash), f"sha256:{sha256_hash}")
 
 
-def quarantined() -> Selection:
-    """All that is quarantined."""
-    return Selection(MediaFilter(quarantined=True), "quarantined")
+def quarantined(origin: str | None = None) -> Selection:
+    """All that is quarantined, or that of one server."""
+    target = f"quarantined of {origin}" if origin else "quarantined"
+    return Selection(MediaFilter(quarantined=True, origin=origin), target)
 
 
 def remote(
@@ -111,9 +112,12 @@ class Reach:
 
     def covers(self, record: SelectedMedia) -> bool:
         """Whether a record lies within it."""
-        return (self.origin is None or record.origin == self.origin) and (
-            self.user_id is None or record.user_id == self.user_id
-        )
+        if self.origin not in (None, record.origin):
+            return False
+        if self.user_id is None:
+            return True
+        # What was quarantined may be evidence: its uploader can't clear it away.
+        return record.user_id == self.user_id and not record.quarantined
 
 
 EVERYTHING = Reach()

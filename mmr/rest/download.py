@@ -9,6 +9,7 @@ from mmr.http.routing import Route
 from mmr.media.content import Content
 from mmr.media.downloads import Downloads
 from mmr.media.placeholder import Placeholder
+from mmr.media.serving import Serving
 from mmr.media.transfer import Transfer
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
@@ -32,11 +33,13 @@ class DownloadServlet:
         content: Content,
         placeholder: Placeholder,
         redirects: Redirects,
+        serving: Serving,
     ) -> None:
         self._downloads = downloads
         self._content = content
         self._placeholder = placeholder
         self._redirects = redirects
+        self._serving = serving
 
     def routes(self) -> list[Route]:
         """The routes. The older paths are frozen by record, not by route (MSC3916)."""
@@ -75,6 +78,7 @@ class DownloadServlet:
             "asAttachment flag does not appear to be a boolean",
         )
         found = self._downloads.warm(query) or await self._downloads.find(query)
+        self._serving.begin(request, query.mxc, found)
         if isinstance(found, Transfer):
             return MediaResponse(
                 content_type=found.content_type,

@@ -11,6 +11,7 @@ from mmr.http.routing import Route
 from mmr.media.content import Content
 from mmr.media.downloads import Downloads
 from mmr.media.placeholder import Placeholder
+from mmr.media.serving import Serving
 from mmr.media.thumbnails import Thumbnails
 from mmr.media.variants import ThumbnailQuery
 from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
@@ -39,12 +40,14 @@ class ThumbnailServlet:
         content: Content,
         placeholder: Placeholder,
         redirects: Redirects,
+        serving: Serving,
     ) -> None:
         self._downloads = downloads
         self._thumbnails = thumbnails
         self._content = content
         self._placeholder = placeholder
         self._redirects = redirects
+        self._serving = serving
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -74,6 +77,7 @@ class ThumbnailServlet:
         record = self._downloads.warm(query)
         if record is None:
             record = await self._downloads.find_record(query)
+        self._serving.begin(request, query.mxc, record)
         key = self._thumbnails.key(request.domain, record, wanted)
         if record.quarantined:
             if not request.domain.quarantine.replace_thumbnails:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 import attrs
 
-from mmr.auth.sessions import Sessions
+from mmr.auth.profile_pictures import ProfilePictures
 from mmr.config import DomainConfig
 from mmr.http.access_log import AccessLog
 from mmr.http.addresses import ClientAddresses
 from mmr.http.limits import HttpLimits, affordable_connections
 from mmr.http.request import MediaRequest
-from mmr.http.routing import Router
+from mmr.http.routing import Route, Router
 from mmr.http.site import MediaSite
 from mmr.logging import write_lines
 from mmr.metrics import (
@@ -20,21 +21,40 @@ from mmr.metrics import (
     request_finished,
     request_received,
 )
+from mmr.rest.admin.attributes import AttributesServlet
+from mmr.rest.admin.audit import AuditServlet
 from mmr.rest.admin.datastores import DatastoresServlet
+from mmr.rest.admin.purge import PurgeServlet
+from mmr.rest.admin.quarantine import QuarantineServlet
 from mmr.rest.admin.tasks import TasksServlet
+from mmr.rest.admin.usage import UsageServlet
 from mmr.rest.config import ConfigServlet
 from mmr.rest.download import DownloadServlet
 from mmr.rest.federation import FederationServlet
 from mmr.rest.federation_test import FederationTestServlet
 from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
+from mmr.rest.local_copy import LocalCopyServlet
 from mmr.rest.preview import PreviewServlet
 from mmr.rest.redirect import Redirects
 from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
+from mmr.rest.synapse_admin import (
+    DeletionServlet,
+    ListingServlet,
+    ModerationServlet,
+)
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.rest.upload import UploadServlet
 from mmr.server.tasking import Tasking
+
+
+class Servlet(Protocol):
+    """A group of routes."""
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        ...
 
 
 class HttpSide(Tasking):
@@ -44,12 +64,17 @@ class HttpSide(Tasking):
     def router(self) -> Router:
         redirects = Redirects(self.datastores)
         download = DownloadServlet(
-            self.downloads, self.content, self.placeholder, redirects
+            self.downloads, self.content, self.placeholder, redirects, self.serving
         )
         thumbnail = ThumbnailServlet(
-            self.downloads, self.thumbnails, self.content, self.placeholder, redirects
+            self.downloads,
+            self.thumbnails,
+            self.content,
+            self.placeholder,
+            redirects,
+            self.serving,
         )
-        servlets = (
+        servlets: tuple[Servlet, ...] = (
             UploadServlet(self.uploads, self.blurhashes),
             download,
             thumbnail,
@@ -58,15 +83,15 @@ class HttpSide(Tasking):
             ConfigServlet(self.stores.quotas),
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
-            SessionServlet(
-                Sessions(self.homeservers, self.token_cache, self.announce_logout)
-            ),
+            SessionServlet(self.sessions),
             ServerInfoServlet(),
             FederationTestServlet(self.federation.test),
             DatastoresServlet(
                 self.datastores, self.stores, self.task_engine, self.clock
             ),
             TasksServlet(self.stores.tasks, self.task_engine),
+            *self._moderation_servlets,
+            *self._synapse_admin_servlets,
         )
         return Router(route for servlet in servlets for route in servlet.routes())
 
@@ -98,7 +123,41 @@ class HttpSide(Tasking):
     def _config_for_host(self, host: str) -> DomainConfig | None:
         return self.config.domains.get(host)
 
+    @property
+    def _moderation_servlets(self) -> tuple[Servlet, ...]:
+        media, sessions = self.stores.media, self.sessions
+        return (
+            PurgeServlet(
+                self.purge,
+                media,
+                sessions,
+                lambda: self.config.domains.keys(),
+                self.clock,
+            ),
+            QuarantineServlet(self.quarantine, sessions),
+            AttributesServlet(self.stores.attributes, media, sessions, self.audit),
+            UsageServlet(self.usage, self.stores.usage, sessions),
+            AuditServlet(self.stores.audit),
+            LocalCopyServlet(self.downloads, self.content, self.uploads),
+        )
+
+    @property
+    def _synapse_admin_servlets(self) -> tuple[Servlet, ...]:
+        listing, sessions = self.stores.listing, self.sessions
+        return (
+            ListingServlet(listing, self.stores.usage, sessions),
+            ModerationServlet(self.quarantine, self.stores, self.audit, sessions),
+            DeletionServlet(
+                purge=self.purge,
+                listing=listing,
+                pictures=ProfilePictures(self.homeservers),
+                sessions=sessions,
+                our_servers=lambda: self.config.domains.keys(),
+            ),
+        )
+
     def _observe(self, request: MediaRequest) -> None:
+        self.serving.over(request)
         if request.route is None:
             return
         action, method = request.route.action, request.method.decode("ascii")

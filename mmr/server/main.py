@@ -142,7 +142,7 @@ class MediaRepoServer(HttpSide):
         bus = self.bus
         bus.on(MEDIA_UPLOADED, lambda payload: self.waiters.wake(mxc_of(payload)))
         bus.on(RECORD_CHANGED, lambda payload: self._forget_media(mxc_of(payload)))
-        bus.on(CONTENT_REMOVED, self.content_cache.forget)
+        bus.on(CONTENT_REMOVED, self.content_removed)
         bus.on(USER_LOGGED_OUT, self.token_cache.drop_user)
         bus.on(TASK_QUEUED, lambda _: Deferred.fromCoroutine(self._look_for_tasks()))
         bus.on_gap(self._forget_all)

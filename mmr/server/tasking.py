@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from mmr.server.previewing import Previewing
+from mmr.server.moderation import Moderation
 from mmr.tasks import transfer
 from mmr.tasks.engine import TaskEngine
 from mmr.tasks.transfer import Transfer
-from mmr.types import Mxc
 
 
-class Tasking(Previewing):
+class Tasking(Moderation):
     """Background tasks of one process."""
 
     @cached_property
@@ -33,9 +32,5 @@ class Tasking(Previewing):
             datastores=self.datastores,
             ids=self.ids,
             clock=self.clock,
-            changed=self._media_moved,
+            changed=self.media_changed,
         )
-
-    def _media_moved(self, mxc: Mxc) -> None:
-        self.media_records.invalidate(mxc)
-        self.thumbnails.forget(mxc)

@@ -93,12 +93,16 @@ _SELECT = f"""
     FROM media AS m
 """  # noqa: S608
 
+_FLAGS = (6, 9)
 _START = Place(creation_ts=-(1 << 62))
 
 
 def _selected(row: Row) -> SelectedMedia:
-    quarantined, pinned = bool(row[6]), bool(row[9])
-    return SelectedMedia(*row[:6], quarantined, *row[7:9], pinned)
+    values = list(row)
+    for at in _FLAGS:
+        # SQLite's flags are numbers.
+        values[at] = bool(values[at])
+    return SelectedMedia(*values)
 
 
 class SelectionStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ADMIN_PREFIXES = (
-    "/_matrix/media/unstable/admin",
-    "/_matrix/media/unstable/io.t2bot.media/admin",
-)
+UNSTABLE = ("unstable", "unstable/io.t2bot.media")
+"""The parts that MMR's own routes have both of (mmr-http-api.md, ``U``)."""
+
+ADMIN_PREFIXES = tuple(f"/_matrix/media/{part}/admin" for part in UNSTABLE)

@@ -1,0 +1,77 @@
+"""Purging, quarantine, and who did it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+
+from mmr.auth.sessions import Sessions
+from mmr.media.audit import AuditLog
+from mmr.media.purge import Purge
+from mmr.media.quarantine import Quarantine
+from mmr.media.serving import Serving
+from mmr.media.usage import Usage
+from mmr.server.previewing import Previewing
+from mmr.types import Mxc
+
+
+class Moderation(Previewing):
+    """What admins can do to media."""
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.homeservers, self.token_cache, self.announce_logout)
+
+    @cached_property
+    def serving(self) -> Serving:
+        return Serving()
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.stores.audit)
+
+    @cached_property
+    def usage(self) -> Usage:
+        return Usage(self.stores.usage)
+
+    @cached_property
+    def purge(self) -> Purge:
+        return Purge(
+            db=self.db,
+            selections=self.stores.selections,
+            media=self.stores.media,
+            media_ids=self.stores.media_ids,
+            thumbnails=self.stores.thumbnails,
+            audit=self.audit,
+            our_servers=lambda: self.config.domains.keys(),
+            changed=self.media_changed,
+        )
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(
+            db=self.db,
+            selections=self.stores.selections,
+            store=self.stores.quarantine,
+            audit=self.audit,
+            withdraw=self._withdraw,
+        )
+
+    def media_changed(self, mxc: Mxc) -> None:
+        """A record was changed or deleted: forget it, here and in other processes."""
+        self.media_records.invalidate(mxc)
+        self.thumbnails.forget(mxc)
+
+    async def _withdraw(
+        self, media: Collection[Mxc], contents: Collection[str]
+    ) -> None:
+        for mxc in media:
+            self.media_changed(mxc)
+        self.serving.cut(media)
+        for sha256_hash in contents:
+            await self.content_cache.remove(sha256_hash)
+
+    def content_removed(self, sha256_hash: str) -> None:
+        """Another process has withdrawn this content."""
+        self.content_cache.forget(sha256_hash)
+        self.serving.cut((), (sha256_hash,))
