@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from twisted.web.http import NOT_FOUND
+from twisted.web.http import NOT_ALLOWED, NOT_FOUND
 from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -19,7 +19,14 @@ class _Metrics(Resource):
 
     isLeaf = True
 
-    def render_GET(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes:
+        # Twisted's own answer to other methods is a page of HTML (R1, R5).
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        request.setHeader("Content-Type", "text/plain; charset=utf-8")
+        if request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(NOT_ALLOWED)
+            request.setHeader("Allow", "GET, HEAD")
+            return b"Only GET and HEAD\n"
         if request.path not in _PATHS:
             request.setResponseCode(NOT_FOUND)
             return b"Not found: see /metrics\n"

@@ -151,3 +151,23 @@ class ListenerTests(TestCase):
 
     async def test_other_paths_are_unknown(self) -> None:
         self.assertEqual((await self.get("/"))[0], 404)
+
+    async def test_no_answer_is_a_page(self) -> None:
+        """R1, R5."""
+        url = f"http://127.0.0.1:{self.port.getHost().port}"
+        for method, path, status in (
+            (b"GET", "/metrics", 200),
+            (b"HEAD", "/metrics", 200),
+            (b"GET", "/<script>", 404),
+            (b"POST", "/metrics", 405),
+            (b"BREW", "/<script>", 405),
+        ):
+            response = await self.agent.request(method, (url + path).encode())
+            headers = response.headers
+            self.assertEqual(response.code, status, method)
+            kind = headers.getRawHeaders("content-type", [""])[0]
+            self.assertTrue(kind.startswith("text/plain"), kind)
+            self.assertEqual(
+                headers.getRawHeaders("x-content-type-options"), ["nosniff"]
+            )
+            self.assertNotIn("<", await treq.text_content(response))
