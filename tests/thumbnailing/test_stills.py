@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 
 import pytest
 from PIL import Image
@@ -132,6 +133,29 @@ def test_one_decode_for_all_sizes_looks_like_a_full_decode_for_each(
         naive = opened(encoded(reference, kind, quality=85))
         lost = similarity(naive, reference) - similarity(shown, reference)
         assert lost <= 0.005, (target, lost)
+
+
+@pytest.mark.parametrize("width", [1920, 2400, 4000])
+@pytest.mark.parametrize(("format", "options"), FORMATS[::2])
+@pytest.mark.parametrize("box", DEFAULT_SIZES)
+def test_each_size_alone_looks_like_a_full_decode_too(
+    format: str, options: dict[str, object], width: int, box: tuple[int, int]
+) -> None:
+    """Issue 4: alone, a size is made from as few pixels as will do."""
+    data = _large(format, width, **options)
+    (result,) = render(data, TargetSize(*box, Method.SCALE))
+
+    shown = opened(result.data)
+    full = opened(data).convert("RGB")
+    reference = full.resize(shown.size, Image.Resampling.LANCZOS)
+    kind = "PNG" if result.content_type == "image/png" else "JPEG"
+    naive = opened(encoded(reference, kind, quality=85))
+    assert similarity(naive, reference) - similarity(shown, reference) <= 0.005
+
+
+@lru_cache(maxsize=6)
+def _large(format: str, width: int, **options: object) -> bytes:
+    return encoded(photo(width, width * 3 // 4), format, **options)
 
 
 def test_a_crop_from_a_scaled_decode_is_not_shifted() -> None:
