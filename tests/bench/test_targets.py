@@ -49,7 +49,7 @@ def test_every_target_names_things_that_exist() -> None:
 
     for target in TARGETS:
         assert target.metric in keys
-        assert target.peer in (None, "whole-1m", *PEERS[target.workload])
+        assert target.peer in (None, "whole-1m", "boto3", *PEERS[target.workload])
 
 
 def test_every_thumbnail_that_is_measured_must_look_as_the_peers_does() -> None:
