@@ -124,9 +124,11 @@ class Bus:
         if self._deaf_alarm is not None:
             self._deaf_alarm.cancel()
             self._deaf_alarm = None
-        if self._sending is not None:
-            self._sending.cancel()
-            await self._sending
+        sending = self._sending
+        if sending is not None:
+            # It clears the attribute when it ends.
+            sending.cancel()
+            await sending
         for transport in self._transports:
             await transport.stop()
 
