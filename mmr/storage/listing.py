@@ -1,14 +1,12 @@
-"""Media and their uploaders as admins list them, page by page."""
+"""Media as admins list them, page by page."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
 
 import attrs
 
 from mmr.storage.database import Database
-from mmr.storage.engines.base import Row
 
 _COLUMNS = """
     m.origin, m.media_id, m.user_id, m.upload_name, m.content_type, m.size_bytes,
@@ -38,14 +36,6 @@ class MediaOrder(enum.Enum):
     TYPE = "m.content_type"
     QUARANTINED = "m.quarantined"
     PINNED = "COALESCE(a.purpose = 'pinned', FALSE)"
-
-
-class UserOrder(enum.Enum):
-    """What a list of users is sorted by; the value is SQL."""
-
-    USER_ID = "user_id"
-    COUNT = "media_count"
-    SIZE = "media_bytes"
 
 
 @attrs.frozen
@@ -87,32 +77,6 @@ class ListedMedia:
     requires_auth: bool = attrs.field(converter=bool)
 
 
-@attrs.frozen
-class UserTotal:
-    """What one user uploaded."""
-
-    user_id: str
-    media_count: int
-    media_bytes: int
-
-
-@attrs.frozen
-class UserFilter:
-    """Which uploads of a server count.
-
-    Attributes:
-        origin: The server.
-        from_ts: Not older, ms.
-        until_ts: Not newer, ms; None for no bound.
-        search: A part of the user's localpart, in any case; empty for everyone.
-    """
-
-    origin: str
-    from_ts: int = 0
-    until_ts: int | None = None
-    search: str = ""
-
-
 class ListingStore:
     """Reads for admins. Every list has a bound."""
 
@@ -149,33 +113,7 @@ class ListingStore:
             "SELECT COUNT(*) FROM media WHERE user_id = ?",
             (user_id,),
         )
-        return _number(row)
-
-    async def get_user_totals(
-        self, users: UserFilter, order: UserOrder, page: Page
-    ) -> list[UserTotal]:
-        """Users with what they uploaded; equals are sorted by user id."""
-        where, values = _where(users)
-        rows = await self._db.fetch_all(
-            "list_user_totals",
-            # The sum of bigints is no bigint in PostgreSQL.
-            "SELECT user_id, COUNT(*) AS media_count,"  # noqa: S608
-            " CAST(SUM(size_bytes) AS BIGINT) AS media_bytes"
-            f" FROM media WHERE {where} GROUP BY user_id"
-            f" ORDER BY {order.value} {page.direction}, user_id LIMIT ? OFFSET ?",
-            (*values, page.limit, page.offset),
-        )
-        return [UserTotal(*row) for row in rows]
-
-    async def count_users(self, users: UserFilter) -> int:
-        """How many users `get_user_totals` has in all."""
-        where, values = _where(users)
-        row = await self._db.fetch_one(
-            "count_user_totals",
-            f"SELECT COUNT(DISTINCT user_id) FROM media WHERE {where}",  # noqa: S608
-            values,
-        )
-        return _number(row)
+        return int(row[0]) if row else 0
 
     async def get_old(
         self,
@@ -207,30 +145,3 @@ class ListingStore:
             (origin, after, larger_than, before_ts, limit),
         )
         return [row[0] for row in rows]
-
-
-def _number(row: Row | None) -> int:
-    return int(row[0]) if row else 0
-
-
-def _where(users: UserFilter) -> tuple[str, Sequence[object]]:
-    """Rows without a user are remote media, previews and MMR's shadow rows."""
-    clauses = ["origin = ?", "user_id <> ''"]
-    values: list[object] = [users.origin]
-    if users.from_ts:
-        clauses.append("creation_ts >= ?")
-        values.append(users.from_ts)
-    if users.until_ts is not None:
-        clauses.append("creation_ts <= ?")
-        values.append(users.until_ts)
-    if users.search:
-        clauses.append("LOWER(user_id) LIKE ? ESCAPE '!'")
-        values.append(f"@%{_escaped(users.search)}%:{_escaped(users.origin)}")
-    return " AND ".join(clauses), values
-
-
-def _escaped(text: str) -> str:
-    """For LIKE (R76)."""
-    for char in "!%_":
-        text = text.replace(char, f"!{char}")
-    return text.lower()

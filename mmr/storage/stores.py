@@ -12,6 +12,7 @@ from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import DestinationStore
 from mmr.storage.intents import IntentStore
 from mmr.storage.last_access import LastAccessStore
+from mmr.storage.listing import ListingStore
 from mmr.storage.media import MediaStore
 from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
@@ -103,6 +104,10 @@ class Stores:
     @cached_property
     def selections(self) -> SelectionStore:
         return SelectionStore(self._db)
+
+    @cached_property
+    def listing(self) -> ListingStore:
+        return ListingStore(self._db)
 
     @cached_property
     def usage(self) -> UsageStore:

@@ -1,4 +1,4 @@
-"""Media and uploaders as admins list them."""
+"""Media as admins list them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from mmr.storage.listing import (
     ListingStore,
     MediaOrder,
     Page,
-    UserFilter,
-    UserOrder,
-    UserTotal,
 )
 from mmr.storage.media import MediaStore
 
@@ -92,45 +89,6 @@ class ListingTests(StorageTestCase):
         self.assertEqual([row.media_id for row in rows], ["a"])
         self.assertEqual(await store.count_of_user(ALICE), 3)
 
-    async def test_totals_of_users(self) -> None:
-        bob, carol = "@bob:example.org", "@Carol_%:example.org"
-        _, store = await self.prepare(
-            media("a", 10, size_bytes=5),
-            media("b", 20, size_bytes=5),
-            media("c", 30, size_bytes=100, user_id=bob),
-            media("d", 30, size_bytes=1, user_id=carol),
-            media("e", 30, user_id=""),
-            media("f", 30, origin="other.org", user_id="@x:other.org"),
-        )
-        everyone = UserFilter("example.org")
-        rows = await store.get_user_totals(everyone, UserOrder.SIZE, ALL)
-        self.assertEqual(
-            rows,
-            [UserTotal(carol, 1, 1), UserTotal(ALICE, 2, 10), UserTotal(bob, 1, 100)],
-        )
-        rows = await store.get_user_totals(
-            everyone, UserOrder.COUNT, Page(0, 1, descending=True)
-        )
-        self.assertEqual(rows, [UserTotal(ALICE, 2, 10)])
-        self.assertEqual(await store.count_users(everyone), 3)
-
-        for users, names in (
-            (UserFilter("example.org", from_ts=20), [carol, ALICE, bob]),
-            (UserFilter("example.org", from_ts=21), [carol, bob]),
-            (UserFilter("example.org", until_ts=30), [carol, ALICE, bob]),
-            (UserFilter("example.org", until_ts=29), [ALICE]),
-            (UserFilter("example.org", search="LI"), [ALICE]),
-            (UserFilter("example.org", search="_%"), [carol]),
-            (UserFilter("example.org", search="carol"), [carol]),
-            (UserFilter("example.org", search="org"), []),
-            (UserFilter("example.org", search="!"), []),
-            (UserFilter("example.org", search="' OR 1=1"), []),
-        ):
-            rows = await store.get_user_totals(users, UserOrder.SIZE, ALL)
-            found = {row.user_id for row in rows}
-            self.assertEqual(found, set(names), users)
-            self.assertEqual(await store.count_users(users), len(names), users)
-
     async def test_old_media_come_in_batches_without_the_protected(self) -> None:
         db, store = await self.prepare(
             media("a", 10, size_bytes=5),
@@ -169,15 +127,11 @@ class ListingPlanTests(StorageTestCase):
             execute(txn, sql, params)
 
         recorder = self.patch(Transaction, "execute", record)
-        users = UserFilter("example.org", 1, 2, "ali")
         await store.get_one("example.org", "a")
         await store.count_of_user(ALICE)
-        await store.count_users(users)
         await store.get_old("example.org", 5, 5)
         for media_order in MediaOrder:
             await store.get_of_user(ALICE, media_order, ALL)
-        for user_order in UserOrder:
-            await store.get_user_totals(users, user_order, ALL)
         recorder.restore()
         for sql, params in seen.items():
             scans = await db.interaction("t", self.find_scans, sql, params)

@@ -6,6 +6,5 @@
 from mmr.rest.synapse_admin.deletion import DeletionServlet
 from mmr.rest.synapse_admin.listing import ListingServlet
 from mmr.rest.synapse_admin.moderation import ModerationServlet
-from mmr.rest.synapse_admin.rights import Rights
 
-__all__ = ["DeletionServlet", "ListingServlet", "ModerationServlet", "Rights"]
+__all__ = ["DeletionServlet", "ListingServlet", "ModerationServlet"]

@@ -7,19 +7,21 @@ from collections.abc import Callable, Collection, Iterable
 import attrs
 
 from mmr.auth.profile_pictures import ProfilePictures
+from mmr.auth.sessions import Sessions
 from mmr.errors import bad_request, not_found
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
-from mmr.http.routing import Route
+from mmr.http.routing import Handler, Route
 from mmr.media.purge import MAX_LISTED, Purge
-from mmr.media.selection import Reach, many, one, unused_remote
+from mmr.media.selection import EVERYTHING, Reach, many, one, unused_remote
+from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
 from mmr.rest.synapse_admin import parameters
 from mmr.rest.synapse_admin.listing import user_media_page
-from mmr.rest.synapse_admin.rights import Rights, actor_of
+from mmr.rest.synapse_admin.rights import reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.listing import ListingStore
-from mmr.types import Mxc
+from mmr.types import Access, Mxc
 
 _BATCH = 1000
 
@@ -33,31 +35,39 @@ class DeletionServlet:
         purge: Purge,
         listing: ListingStore,
         pictures: ProfilePictures,
-        rights: Rights,
+        sessions: Sessions,
         our_servers: Callable[[], Collection[str]],
     ) -> None:
         self._purge = purge
         self._listing = listing
         self._pictures = pictures
-        self._rights = rights
+        self._sessions = sessions
         self._our_servers = our_servers
 
     def routes(self) -> list[Route]:
         """The routes. ``delete`` as a literal part is no media id."""
-        handlers = (
+        handlers: list[tuple[str, str, str, Handler]] = [
             ("DELETE", "/media/:server/:media_id", "delete_media", self.on_one),
             ("POST", "/media/delete", "delete_old_media", self.on_old),
             ("POST", "/media/:server/delete", "delete_old_media", self.on_old_of),
             ("DELETE", "/users/:user_id/media", "delete_user_media", self.on_user),
-            ("POST", "/purge_media_cache", "purge_remote_media", self.on_cache),
-        )
-        return [admin_route(*parts) for parts in handlers]
+        ]
+        return [
+            *(admin_route(*parts) for parts in handlers),
+            admin_route(
+                "POST",
+                "/purge_media_cache",
+                "purge_remote_media",
+                self.on_cache,
+                Access.REPO_ADMIN,
+            ),
+        ]
 
     async def on_one(
         self, request: MediaRequest, server: str, media_id: str
     ) -> Response:
         """Delete one of our media."""
-        reach = await self._rights.reach_of(request, server)
+        reach = await reach_of_server(request, self._sessions, server)
         _check_local(request, server)
         mxc = parse_mxc(server, media_id)
         if await self._listing.get_one(server, media_id) is None:
@@ -67,7 +77,7 @@ class DeletionServlet:
 
     async def on_old_of(self, request: MediaRequest, server: str) -> Response:
         """The deprecated path of the same."""
-        await self._rights.reach_of(request, server)
+        await reach_of_server(request, self._sessions, server)
         _check_local(request, server)
         return await self.on_old(request)
 
@@ -76,7 +86,7 @@ class DeletionServlet:
 
         At most `MAX_LISTED` media a call: the answer names them all.
         """
-        reach = await self._rights.reach(request)
+        reach = await reach_of(request, self._sessions)
         query = request.query
         before_ts = parameters.before_ts(query)
         larger_than = parameters.number(query, "size_gt", 0)
@@ -88,21 +98,23 @@ class DeletionServlet:
 
     async def on_user(self, request: MediaRequest, user_id: str) -> Response:
         """Delete a page of a user's uploads, the newest unless told otherwise."""
-        reach = await self._rights.reach_of_user(request, user_id)
+        reach = await reach_of_user(request, self._sessions, user_id)
         order, page = user_media_page(request, user_id)
         rows = await self._listing.get_of_user(user_id, order, page)
         ids = [row.media_id for row in rows]
         return await self._delete(request, ids, user_id, reach)
 
     async def on_cache(self, request: MediaRequest) -> Response:
-        """Delete remote media last asked for before a time; quarantined media stays."""
-        reach = self._rights.everything(request)
+        """For repository admins: all homeservers here share the cache.
+
+        Deletes remote media last asked for before a time; quarantined media stays.
+        """
         before_ts = parameters.before_ts(request.query)
         selection = unused_remote(before_ts, self._our_servers())
         selection = attrs.evolve(
             selection, filter=attrs.evolve(selection.filter, quarantined=False)
         )
-        result = await self._purge.run(selection, reach, actor=actor_of(request))
+        result = await self._purge.run(selection, EVERYTHING, actor=actor_of(request))
         return JsonResponse({"deleted": result.media})
 
     async def _find_old(

@@ -10,17 +10,17 @@ from mmr.http.parameters import Query
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
+from mmr.rest.admin.rights import reach_of, reach_of_server
 from mmr.rest.synapse_admin import parameters
-from mmr.rest.synapse_admin.rights import Rights
+from mmr.rest.synapse_admin.rights import reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.listing import (
     ListedMedia,
     ListingStore,
     MediaOrder,
     Page,
-    UserFilter,
-    UserOrder,
 )
+from mmr.storage.usage import UsageStore, UserOrder, UserQuery
 from mmr.types import server_of_user
 
 _MEDIA_ORDERS = {
@@ -37,8 +37,8 @@ _MEDIA_ORDERS = {
 _USER_ORDERS = {
     "user_id": UserOrder.USER_ID,
     "displayname": UserOrder.USER_ID,
-    "media_length": UserOrder.SIZE,
-    "media_count": UserOrder.COUNT,
+    "media_length": UserOrder.MEDIA_LENGTH,
+    "media_count": UserOrder.MEDIA_COUNT,
 }
 # Who it was is in the audit log; Synapse's word for what no admin did by hand.
 _QUARANTINED_BY = "system"
@@ -50,10 +50,10 @@ class ListingServlet:
     """Tells admins what there is."""
 
     def __init__(
-        self, listing: ListingStore, rights: Rights, sessions: Sessions
+        self, listing: ListingStore, usage: UsageStore, sessions: Sessions
     ) -> None:
         self._listing = listing
-        self._rights = rights
+        self._usage = usage
         self._sessions = sessions
 
     def routes(self) -> list[Route]:
@@ -80,7 +80,7 @@ class ListingServlet:
         self, request: MediaRequest, server: str, media_id: str
     ) -> Response:
         """All about one media that is here. Nothing is fetched."""
-        await self._rights.reach_of(request, server)
+        await reach_of_server(request, self._sessions, server)
         found = await self._listing.get_one(server, media_id)
         if found is None:
             raise not_found("Unknown media")
@@ -88,13 +88,13 @@ class ListingServlet:
 
     async def on_room(self, request: MediaRequest, room_id: str) -> Response:
         """What the homeserver says: it has the room's events."""
-        await self._rights.reach(request)
+        await reach_of(request, self._sessions)
         media = await self._sessions.room_media(request, room_id)
         return JsonResponse({"local": media.local, "remote": media.remote})
 
     async def on_user(self, request: MediaRequest, user_id: str) -> Response:
         """A page of a user's uploads, newest first unless told otherwise."""
-        await self._rights.reach_of_user(request, user_id)
+        await reach_of_user(request, self._sessions, user_id)
         order, page = user_media_page(request, user_id)
         rows = await self._listing.get_of_user(user_id, order, page)
         total = await self._listing.count_of_user(user_id)
@@ -108,21 +108,18 @@ class ListingServlet:
 
     async def on_statistics(self, request: MediaRequest) -> Response:
         """How much each user of the host has uploaded."""
-        await self._rights.reach(request)
-        query = request.query
-        users = _user_filter(query, request.host)
-        order = parameters.choice(query, "order_by", _USER_ORDERS, "user_id")
-        page = parameters.page(query)
-        rows = await self._listing.get_user_totals(users, order, page)
-        total = await self._listing.count_users(users)
+        await reach_of(request, self._sessions)
+        page = parameters.page(request.query)
+        query = _user_query(request.query, request.host, page)
+        rows, total = await self._usage.get_users_page(query, page.offset, page.limit)
         return JsonResponse(
             {
                 "users": [
                     {
                         "user_id": row.user_id,
                         "displayname": row.user_id,
-                        "media_count": row.media_count,
-                        "media_length": row.media_bytes,
+                        "media_count": row.count,
+                        "media_length": row.size_bytes,
                     }
                     for row in rows
                 ],
@@ -146,18 +143,20 @@ def user_media_page(request: MediaRequest, user_id: str) -> tuple[MediaOrder, Pa
     return order, parameters.page(query, "b" if is_default else "f")
 
 
-def _user_filter(query: Query, host: str) -> UserFilter:
+def _user_query(query: Query, host: str, page: Page) -> UserQuery:
     from_ts = parameters.number(query, "from_ts", 0)
     until_ts = parameters.number(query, "until_ts", -1)
     if until_ts >= 0 and until_ts <= from_ts:
         raise invalid_param("Query parameter 'until_ts' must be greater than 'from_ts'")
     if query.texts("search_term") and not query.text("search_term"):
         raise invalid_param("Query parameter 'search_term' cannot be an empty string")
-    return UserFilter(
+    return UserQuery(
         origin=host,
-        from_ts=from_ts,
+        from_ts=from_ts or None,
         until_ts=until_ts if until_ts >= 0 else None,
-        search=query.text("search_term"),
+        search_term=query.text("search_term"),
+        order=parameters.choice(query, "order_by", _USER_ORDERS, "user_id"),
+        is_backwards=page.descending,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from mmr.auth.sessions import Sessions
 from mmr.errors import not_found
 from mmr.http.request import MediaRequest
@@ -12,12 +10,13 @@ from mmr.http.routing import Route
 from mmr.media.audit import AuditLog
 from mmr.media.quarantine import Quarantine
 from mmr.media.selection import Reach, Selection, many, of_user, one
+from mmr.rest.admin.parameters import known_uris
+from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
-from mmr.rest.synapse_admin.rights import Rights, actor_of
+from mmr.rest.synapse_admin.rights import check_quarantine, reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.attributes import Purpose
 from mmr.storage.stores import Stores
-from mmr.types import Mxc
 
 
 class ModerationServlet:
@@ -28,13 +27,11 @@ class ModerationServlet:
         quarantine: Quarantine,
         stores: Stores,
         audit: AuditLog,
-        rights: Rights,
         sessions: Sessions,
     ) -> None:
         self._quarantine = quarantine
         self._stores = stores
         self._audit = audit
-        self._rights = rights
         self._sessions = sessions
 
     def routes(self) -> list[Route]:
@@ -70,17 +67,17 @@ class ModerationServlet:
 
     async def on_room(self, request: MediaRequest, room_id: str) -> Response:
         """Quarantine what a room's unencrypted events name, as far as it is here."""
-        reach = await self._rights.reach(request)
-        self._rights.check_quarantine(request, reach)
+        reach = await reach_of(request, self._sessions)
+        check_quarantine(request, reach)
         media = await self._sessions.room_media(request, room_id)
         # An admin of the homeserver reaches no others: they needn't be looked up.
         uris = media.local + (media.remote if reach.is_global else ())
-        return await self._set(request, many(_valid(uris), room_id), reach)
+        return await self._set(request, many(known_uris(uris), room_id), reach)
 
     async def on_user(self, request: MediaRequest, user_id: str) -> Response:
         """Quarantine all that a user uploaded."""
-        reach = await self._rights.reach_of_user(request, user_id)
-        self._rights.check_quarantine(request, reach)
+        reach = await reach_of_user(request, self._sessions, user_id)
+        check_quarantine(request, reach)
         return await self._set(request, of_user(user_id), reach)
 
     async def on_protect(self, request: MediaRequest, media_id: str) -> Response:
@@ -94,8 +91,8 @@ class ModerationServlet:
     async def _set_one(
         self, request: MediaRequest, server: str, media_id: str, quarantined: bool
     ) -> None:
-        reach = await self._rights.reach_of(request, server)
-        self._rights.check_quarantine(request, reach)
+        reach = await reach_of_server(request, self._sessions, server)
+        check_quarantine(request, reach)
         mxc = parse_mxc(server, media_id)
         await self._quarantine.set(
             one(mxc), reach, quarantined, actor=actor_of(request)
@@ -112,21 +109,12 @@ class ModerationServlet:
     async def _set_purpose(
         self, request: MediaRequest, media_id: str, purpose: Purpose
     ) -> Response:
-        await self._rights.reach(request)
+        await reach_of(request, self._sessions)
         mxc = parse_mxc(request.host, media_id)
         if await self._stores.media.get_media(mxc.origin, mxc.media_id) is None:
             raise not_found("Unknown media")
         await self._stores.attributes.set_purpose(mxc.origin, mxc.media_id, purpose)
         await self._audit.note(
-            actor_of(request), "set_media_attributes", str(mxc), purpose.value
+            actor_of(request), f"set_purpose_{purpose.value}", str(mxc)
         )
         return JsonResponse({})
-
-
-def _valid(uris: Iterable[str]) -> Iterator[Mxc]:
-    """Events hold what people wrote into them."""
-    for uri in uris:
-        try:
-            yield Mxc.parse(uri)
-        except ValueError:
-            continue

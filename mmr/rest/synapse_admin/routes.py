@@ -8,15 +8,21 @@ from mmr.types import Access
 _PREFIX = "/_synapse/admin/v1"
 
 
-def admin_route(method: str, path: str, action: str, handler: Handler) -> Route:
+def admin_route(
+    method: str,
+    path: str,
+    action: str,
+    handler: Handler,
+    access: Access = Access.USER,
+) -> Route:
     """One route. Bodies are ignored: Synapse's parameters are in the query.
 
-    The handler asks `Rights`: which admins may call depends on the media.
+    The handler finds out whether the user is an admin, and of what.
     """
     return Route(
         methods=(method,),
         path=_PREFIX + path,
         action=action,
-        access=Access.USER,
+        access=access,
         handler=handler,
     )

@@ -1,0 +1,1 @@
+"""Tests of Synapse's media admin API."""
