@@ -124,7 +124,12 @@ class ServerCase(TestCase):
     async def start_server(self) -> None:
         self.server = MediaRepoServer(load_config([self.config_file]), reactor)
         await self.server.start()
-        self._port = listen_tcp(reactor, 0, self.server.site, "127.0.0.1")
+        try:
+            self._port = listen_tcp(reactor, 0, self.server.site, "127.0.0.1")
+        except BaseException:
+            # Its threads would keep the test process from ending.
+            await self.server.stop()
+            raise
         self.base = f"http://127.0.0.1:{self._port.getHost().port}"
         self.addCleanup(lambda: Deferred.fromCoroutine(self.stop_server()))
 

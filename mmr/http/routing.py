@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[..., Awaitable["Response"]]
 
-_PARAMETER = re.compile(r"[a-z_]+\Z")
+_PARAMETER = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
 class MethodNotAllowed(Exception):
