@@ -30,11 +30,17 @@ class BucketsConfig(Section):
 
 
 class RateLimitConfig(Section):
-    """How much one client address may ask for."""
+    """How much one client may ask for: a user, else a server, else an address."""
 
     enabled: Flag = setting(True, "Limit requests and downloads.", False)
     requests_per_second: Rate = setting(
-        5.0, "Requests a second that an address may make all the time.", 1.5
+        5.0, "Requests a second that a client may make all the time.", 1.5
     )
     burst: Natural = setting(10, "Requests that it may make at once.", 50)
+    paths_per_client: Positive = setting(
+        20,
+        "matrix-media-repo counts each path of a client apart, mmr all of them together"
+        " and against so many times the two numbers above. 1 takes them literally.",
+        1,
+    )
     buckets: BucketsConfig = section(BucketsConfig)

@@ -40,7 +40,7 @@ class CallerLimits:
         self._is_enabled = config.enabled
         self._requests.shape = _request_shape(config)
         self._downloads.shape = _download_shape(config)
-        rate = config.requests_per_second
+        rate = config.requests_per_second * config.paths_per_client
         self._headers = (
             (b"X-Rate-Limit-Limit", b"%.2f" % rate),
             (b"X-Rate-Limit-Duration", b"1"),
@@ -128,8 +128,9 @@ def _check(buckets: LeakyBuckets, subject: str, amount: float) -> None:
 
 def _request_shape(config: RateLimitConfig) -> Shape:
     # No rate is no limit.
-    rate = config.requests_per_second or _UNLIMITED
-    return Shape(max(1, config.burst) if rate < _UNLIMITED else rate, rate)
+    rate = config.requests_per_second * config.paths_per_client or _UNLIMITED
+    burst = max(1, config.burst * config.paths_per_client)
+    return Shape(burst if rate < _UNLIMITED else rate, rate)
 
 
 def _download_shape(config: RateLimitConfig) -> Shape:

@@ -15,6 +15,7 @@ LIMITS = {
     "enabled": True,
     "requestsPerSecond": 0.2,
     "burst": 4,
+    "pathsPerClient": 1,
     "buckets": {
         "downloads": {
             "capacityBytes": 10_000,
