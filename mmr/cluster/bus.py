@@ -11,7 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    gatherResults,
+)
 from twisted.internet.interfaces import IDelayedCall
 
 from mmr.util.clock import Clock
@@ -150,12 +155,17 @@ class Bus:
             while self._outbox:
                 batch = list(self._outbox)[:_BATCH]
                 results = await gatherResults(
-                    [Deferred.fromCoroutine(self._send_one(*each)) for each in batch]
+                    [Deferred.fromCoroutine(self._send_one(*each)) for each in batch],
+                    consumeErrors=True,
                 )
                 if not all(results):
                     await self._clock.sleep(_RETRY_SECONDS)
         except CancelledError:
             pass
+        except FirstError as error:
+            # Those that were being sent are cancelled together with us.
+            if not error.subFailure.check(CancelledError):
+                raise
         finally:
             self._sending = None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmr.cache.records import RecordCache
 from mmr.media.patience import Patience
+from mmr.media.reports import Report, silent
 from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.media import MediaStore
@@ -54,18 +55,25 @@ class ThumbnailExpiry:
         self._our_servers = our_servers
         self._patience = Patience("thumbnails", "thumbnails.expireAfterDays", clock)
 
-    async def expire(self) -> int:
+    async def is_due(self) -> bool:
+        """Whether there is something to remove now."""
+        before_ts = self._before_ts()
+        if before_ts is None:
+            return False
+        count = self._thumbnails.count_around
+        if await self._patience.must_wait(before_ts, count):
+            return False
+        older, _ = await count(before_ts, 1)
+        return older > 0
+
+    async def expire(self, report: Report = silent) -> int:
         """Remove what is too old now.
 
         Returns:
             How many thumbnails were removed.
         """
-        days = self._days()
-        if days <= 0:
-            return 0
-        before_ts = self._clock.time_ms() - days * _DAY_MS
-        count = self._thumbnails.count_around
-        if await self._patience.must_wait(before_ts, count):
+        days, before_ts = self._days(), self._before_ts()
+        if before_ts is None or not await self.is_due():
             return 0
         removed = 0
         while batch := await self._thumbnails.get_older(before_ts, _BATCH):
@@ -73,9 +81,14 @@ class ThumbnailExpiry:
             for record in batch:
                 self._records.invalidate_media(record.key.origin, record.key.media_id)
             removed += len(batch)
+            await report(removed)
         if removed:
             logger.info("Removed %d thumbnails older than %d days", removed, days)
         return removed
+
+    def _before_ts(self) -> int | None:
+        days = self._days()
+        return self._clock.time_ms() - days * _DAY_MS if days > 0 else None
 
     def _expire_txn(self, txn: Transaction, batch: list[ThumbnailRecord]) -> None:
         ours = self._our_servers()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mmr.media.patience import Patience
 from mmr.media.records import MediaRecords
+from mmr.media.reports import Report, silent
 from mmr.storage.previews import PreviewStore, bucket_of
 from mmr.util.clock import Clock
 
@@ -36,17 +37,25 @@ class PreviewExpiry:
         self._days = days
         self._patience = Patience("previews", "urlPreviews.expireAfterDays", clock)
 
-    async def expire(self) -> int:
+    async def is_due(self) -> bool:
+        """Whether there is something to remove now."""
+        until = self._until()
+        if until is None:
+            return False
+        count = self._store.count_around
+        if await self._patience.must_wait(until, count):
+            return False
+        older, _ = await count(until, 1)
+        return older > 0
+
+    async def expire(self, report: Report = silent) -> int:
         """Remove what is too old now.
 
         Returns:
             How many previews were removed.
         """
-        days = self._days()
-        if days <= 0:
-            return 0
-        until = bucket_of(self._clock.time_ms() - days * _DAY_MS)
-        if await self._patience.must_wait(until, self._store.count_around):
+        days, until = self._days(), self._until()
+        if until is None or not await self.is_due():
             return 0
         removed = await self._store.delete_old_without_image(until)
         while batch := await self._store.get_old_with_image(until, _BATCH):
@@ -54,6 +63,13 @@ class PreviewExpiry:
                 await self._store.delete_with_image(preview)
                 self._records.invalidate(preview.image)
             removed += len(batch)
+            await report(removed)
         if removed:
             logger.info("Removed %d previews older than %d days", removed, days)
         return removed
+
+    def _until(self) -> int | None:
+        days = self._days()
+        if days <= 0:
+            return None
+        return bucket_of(self._clock.time_ms() - days * _DAY_MS)

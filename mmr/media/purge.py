@@ -7,7 +7,7 @@ leaves no record without an object, and no object that is never deleted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import attrs
 
@@ -77,6 +77,14 @@ class _Batch:
     bytes: int = 0
 
 
+Progress = Callable[[PurgeResult], Awaitable[None]]
+"""Told what was done so far."""
+
+
+async def _unwatched(result: PurgeResult) -> None:
+    """For purges that nobody follows."""
+
+
 class Purge:
     """Removes media.
 
@@ -114,6 +122,7 @@ class Purge:
         actor: str,
         reason: str = "",
         dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> PurgeResult:
         """Purge what is selected, within reach and not pinned.
 
@@ -124,6 +133,8 @@ class Purge:
             actor: Who does it, for the audit log.
             reason: Why.
             dry_run: Only say what would be purged.
+            progress: Awaited after each batch, by those who can begin again: with it
+                the purge ends when the caller is cancelled, or when it raises.
 
         Raises:
             MatrixError: 403 when a single media is out of reach; 503.
@@ -141,10 +152,17 @@ class Purge:
                 await estimate.add(selection.filter, free)
             result.thumbnails, result.bytes = estimate.thumbnails, estimate.bytes
             return result
-        return await shield(self._run(selection, reach, actor, reason))
+        if progress is not None:
+            return await self._run(selection, reach, actor, reason, progress)
+        return await shield(self._run(selection, reach, actor, reason, _unwatched))
 
     async def _run(
-        self, selection: Selection, reach: Reach, actor: str, reason: str
+        self,
+        selection: Selection,
+        reach: Reach,
+        actor: str,
+        reason: str,
+        progress: Progress,
     ) -> PurgeResult:
         result = PurgeResult()
         # Everybody may delete their own: that writes no rows that stay.
@@ -159,6 +177,7 @@ class Purge:
                 self._finish_batch(batch, result)
                 action.added(len(batch.purged), batch.bytes)
                 action.skipped = result.num_skipped
+                await progress(result)
         return result
 
     def _finish_batch(self, batch: _Batch, result: PurgeResult) -> None:

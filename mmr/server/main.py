@@ -203,10 +203,7 @@ class MediaRepoServer(HttpSide):
                 RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
                 RecurringJob("expire_pending", 300, self._expire_pending),
                 RecurringJob(
-                    "expire_previews", 3600, lambda: self.preview_expiry.expire()
-                ),
-                RecurringJob(
-                    "expire_thumbnails", 3600, lambda: self.thumbnail_expiry.expire()
+                    "submit_expiry", 3600, lambda: self.expiry_schedule.submit_due()
                 ),
                 RecurringJob(
                     "clear_blurhashes", 6 * 3600, lambda: self.blurhash_expiry.expire()

@@ -9,6 +9,7 @@ from mmr.auth.sessions import Sessions
 from mmr.media.audit import AuditLog
 from mmr.media.purge import Purge
 from mmr.media.quarantine import Quarantine
+from mmr.media.remote_expiry import RemoteMediaExpiry
 from mmr.media.serving import Serving
 from mmr.media.usage import Usage
 from mmr.server.previewing import Previewing
@@ -55,6 +56,16 @@ class Moderation(Previewing):
             store=self.stores.quarantine,
             audit=self.audit,
             withdraw=self._withdraw,
+        )
+
+    @cached_property
+    def remote_expiry(self) -> RemoteMediaExpiry:
+        return RemoteMediaExpiry(
+            self.purge,
+            self.stores.selections,
+            self.clock,
+            days=lambda: self.config.downloads.expire_after_days,
+            our_servers=lambda: self.config.domains.keys(),
         )
 
     def media_changed(self, mxc: Mxc) -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from mmr.server.moderation import Moderation
 from mmr.tasks import transfer
 from mmr.tasks.engine import TaskEngine
+from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
 from mmr.tasks.transfer import Transfer
 
 
@@ -17,12 +18,28 @@ class Tasking(Moderation):
     def task_engine(self) -> TaskEngine:
         return TaskEngine(
             store=self.stores.tasks,
-            runners={transfer.NAME: self.transfer},
+            runners={
+                transfer.NAME: self.transfer,
+                **{name: ExpiryRunner(each) for name, each in self._expiries.items()},
+            },
             num_workers=lambda: self.config.tasks.num_workers,
             clock=self.clock,
             queued=self.announce_task,
             is_ours=self.machine_id == 0,
         )
+
+    @cached_property
+    def expiry_schedule(self) -> ExpirySchedule:
+        return ExpirySchedule(self.task_engine, self.stores.tasks, self._expiries)
+
+    @cached_property
+    def _expiries(self) -> dict[str, Expiry]:
+        """By MMR's names of these jobs."""
+        return {
+            "recurring_purge_remote_media": self.remote_expiry,
+            "recurring_purge_thumbnails": self.thumbnail_expiry,
+            "recurring_purge_previews": self.preview_expiry,
+        }
 
     @cached_property
     def transfer(self) -> Transfer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -179,6 +179,25 @@ class SelectionStore:
         row = txn.fetchone()
         return _selected(row) if row else None
 
+    async def count_around(
+        self, ours: Collection[str], ts: int, limit: int
+    ) -> tuple[int, int]:
+        """How many media of others were created before a time (ms), and since; each
+        ``limit`` at most.
+        """
+        marks = ", ".join("?" * len(ours)) or "''"
+        part = (
+            "(SELECT COUNT(*) FROM (SELECT 1 FROM media WHERE creation_ts {} ?"  # noqa: S608
+            f" AND origin NOT IN ({marks}) LIMIT ?) AS {{}})"
+        )
+        row = await self._db.fetch_one(
+            "count_remote_media_around",
+            f"SELECT {part.format('<', 'older')}, {part.format('>=', 'newer')}",
+            (ts, *ours, limit, ts, *ours, limit),
+        )
+        assert row is not None
+        return row[0], row[1]
+
     async def get_known(self, media: Sequence[Mxc]) -> set[Mxc]:
         """Those of some named media that have a record."""
         rows, _ = await self.page(MediaFilter(media=tuple(media)), None, len(media))
@@ -231,7 +250,7 @@ class SelectionStore:
             " FROM media AS o WHERE o.datastore_id = ? AND o.location = ?"
             f" UNION SELECT o.origin, o.media_id, {_PINNED.format(m='o')}"
             " FROM thumbnails AS o WHERE o.datastore_id = ? AND o.location = ?"
-            " UNION SELECT '', '', EXISTS (SELECT 1 FROM media WHERE 1 = 0)"
+            " UNION SELECT '', '', FALSE"
             " FROM export_parts AS e WHERE e.datastore_id = ? AND e.location = ?"
             " LIMIT ?",
             (*at, *at, *at, len(names) + 1),

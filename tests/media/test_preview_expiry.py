@@ -53,7 +53,7 @@ class Expiry(PreviewCase):
 
     async def test_it_runs_by_itself(self) -> None:
         names = [job.name for job in self.server.recurring._jobs]
-        self.assertIn("expire_previews", names)
+        self.assertIn("submit_expiry", names)
 
 
 class Forever(PreviewCase):

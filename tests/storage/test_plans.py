@@ -21,9 +21,11 @@ from mmr.storage.objects import ObjectName, find_with_hash_txn
 from mmr.storage.pending import PendingMedia, PendingStore
 from mmr.storage.previews import PreviewImage, PreviewKey, PreviewRecord
 from mmr.storage.quotas import QuotaLimits, QuotaStore
+from mmr.storage.selection import MediaFilter
 from mmr.storage.shadows import delete_shadows_txn
 from mmr.storage.stores import Stores
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
+from mmr.storage.usage import UserOrder, UserQuery
 from mmr.types import Method, Mxc
 
 from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase, media_record
@@ -76,6 +78,48 @@ async def use_every_store(db: Database) -> None:
     await destinations.clear("example.org")
     await destinations.delete_old(0)
     await _use_previews(db)
+    await _use_administration(db)
+
+
+async def _use_administration(db: Database) -> None:
+    stores, mxc = Stores(db), Mxc("example.org", "abc")
+    selections = stores.selections
+    ours = frozenset({"example.org"})
+    for wanted in (
+        MediaFilter(media=(mxc,), created_before=1),
+        MediaFilter(user_id=_USER, created_before=1, has_object=True),
+        MediaFilter(origin="example.org", created_before=1),
+        MediaFilter(sha256_hash="a" * 64),
+        MediaFilter(quarantined=True),
+        MediaFilter(quarantined=True, origin="example.org"),
+        MediaFilter(unused_since=1, larger_than=1, origin="example.org"),
+        MediaFilter(created_before=1, foreign_to=ours, quarantined=False),
+        MediaFilter(unused_since=1, foreign_to=ours),
+    ):
+        await selections.page(wanted, None, 10)
+        await selections.is_used_outside(wanted, _NAME)
+    await selections.count_around(ours, 1, 10)
+    await db.interaction("t", selections.get_txn, mxc)
+    await db.interaction("t", selections.drop_attributes_txn, mxc)
+    for quarantined in (True, False):
+        step = stores.quarantine.step_txn
+        await db.interaction("t", step, ["a" * 64], quarantined, None)
+        await db.interaction("t", step, ["a" * 64], quarantined, "example.org")
+    entry = await stores.audit.begin("@a:example.org", "purge", "x", "")
+    await stores.audit.count(entry, 1)
+    await stores.audit.finish(entry, 0)
+    for filters in ({}, {"actor": "a"}, {"action": "a"}, {"target": "a"}):
+        await stores.audit.get_page(5, 10, **filters)
+    usage = stores.usage
+    await usage.get_server_totals("example.org")
+    await usage.get_user_totals("example.org", "", 10)
+    await usage.get_totals_of("example.org", _USER)
+    await usage.get_uploads_of("example.org", _USER, (0, ""), 10)
+    await usage.get_uploads("example.org", (0, ""), 10)
+    await usage.get_named_uploads([mxc])
+    for order in UserOrder:
+        query = UserQuery(origin="example.org", from_ts=1, search_term="a", order=order)
+        await usage.get_users_page(query, 0, 10)
 
 
 async def _use_previews(db: Database) -> None:

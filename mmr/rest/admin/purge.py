@@ -162,10 +162,10 @@ class PurgeServlet:
         requester = request.requester
         if requester.is_admin:
             return EVERYTHING
-        record = await self._media.get_media(mxc.origin, mxc.media_id)
-        is_own = mxc.origin == request.host
-        if record is None or (is_own and record.user_id == requester.user_id):
-            return Reach(origin=request.host, user_id=requester.user_id)
+        if mxc.origin == request.host:
+            record = await self._media.get_media(mxc.origin, mxc.media_id)
+            if record is None or record.user_id == requester.user_id:
+                return Reach(origin=request.host, user_id=requester.user_id)
         return await reach_of_server(request, self._sessions, mxc.origin)
 
     async def _answer(
