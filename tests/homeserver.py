@@ -55,6 +55,7 @@ class StubHomeserver:
         guests: The users who are guests.
         admins: The users who may call whois.
         room_media: What each room has: the answer of Synapse's admin API.
+        admin_pages: Answers of its admin API, or statuses, by path and query.
         appservice_tokens: Tokens that may act for any user (``user_id``).
         versions: The answer to ``/versions``.
         requests: All requests so far.
@@ -74,6 +75,7 @@ class StubHomeserver:
         self.guests: set[str] = set()
         self.admins: set[str] = set()
         self.room_media: dict[str, dict[str, list[str]]] = {}
+        self.admin_pages: dict[str, dict[str, Any] | int] = {}
         self.appservice_tokens: set[str] = set()
         self.versions: dict[str, Any] = {"versions": ["v1.1"], "unstable_features": {}}
         self.requests: list[Seen] = []
@@ -149,7 +151,17 @@ class StubHomeserver:
             return Reply(200) if allowed else error_reply(403, "M_FORBIDDEN")
         if path.startswith("/_synapse/admin/v1/room/"):
             return self._room_reply(path, user)
+        if path.startswith("/_synapse/admin/"):
+            return self._admin_reply(request.uri.decode("ascii"), user)
         return error_reply(404, "M_UNRECOGNIZED")
+
+    def _admin_reply(self, target: str, user: str) -> Reply:
+        if user not in self.admins:
+            return error_reply(403, "M_FORBIDDEN")
+        page = self.admin_pages.get(target, 404)
+        if isinstance(page, int):
+            return error_reply(page, "M_UNKNOWN")
+        return Reply(200, json.dumps(page).encode())
 
     def _room_reply(self, path: str, user: str) -> Reply:
         if user not in self.admins:

@@ -43,5 +43,12 @@ def test_everything_else_stays_with_the_homeserver() -> None:
         "/_matrix/federation/v1/send/1",
         "/_matrix/key/v2/server",
         "/.well-known/matrix/server",
+        "/_synapse/admin/v1/rooms",
+        "/_synapse/admin/v1/rooms/!a:one.test",
+        "/_synapse/admin/v1/statistics/database/rooms",
+        "/_synapse/admin/v1/server_version",
+        "/_synapse/admin/v1/whois/@a:one.test",
+        "/_synapse/admin/v2/users/@a:one.test",
+        "/_synapse/admin/v1/users/@a:one.test/joined_rooms",
     ):
         assert not is_for_mmr(path), path
