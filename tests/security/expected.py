@@ -92,7 +92,7 @@ def callers_of(method: str, path: str) -> Callers | None:
 
 def _unnamed(line: str) -> str:
     """Whatever its parameters are called."""
-    return re.sub("([:*])[a-z_]+", r"\1", line)
+    return re.sub("([:*])[a-z0-9_]+", r"\1", line)
 
 
 def _spec_routes() -> Iterator[tuple[str, Callers]]:
@@ -163,7 +163,7 @@ _ADMIN_ROUTES = {
     "POST purge_remote": Callers.ADMINS,
     "POST purge/old": Callers.ADMINS,
     "POST purge/quarantined": Callers.LOCAL_ADMINS,
-    "POST purge/user/:user_id": Callers.OWNERS,
+    "POST purge/user/:user_id": Callers.LOCAL_ADMINS,
     "POST purge/room/:room_id": Callers.LOCAL_ADMINS,
     "POST purge/server/:server_name": Callers.LOCAL_ADMINS,
     "POST purge/:server/:media_id": Callers.OWNERS,

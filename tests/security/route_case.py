@@ -57,11 +57,14 @@ class RouteCase(RemoteCase):
             "user_id": ALICE if origin == HOST else f"@somebody:{origin}",
             "room_id": "!room:" + origin,
             "filename": "a.png",
+            "digest": "0" * 64,
             "datastore_id": "folder",
             "source_id": "folder",
             "target_id": "folder",
         }
-        path = re.sub(r"[:*]([a-z_]+)", lambda name: values.get(name[1], "x"), template)
+        path = re.sub(
+            r"[:*]([a-z0-9_]+)", lambda name: values.get(name[1], "x"), template
+        )
         sides = "&width=32&height=32&method=crop" if "thumbnail" in path else ""
         return f"{path}?allow_remote=false&timeout_ms=0{sides}"
 
