@@ -40,13 +40,16 @@ class QuarantineServlet:
             ("/user/:user_id", "user", self._user),
             ("/server/:server_name", "domain", self._server),
             ("/hash/:digest", "hash", self._hash),
-            ("/:server/:media_id", "media", self._one),
         )
+        one = {"quarantine": self._one_to_quarantine, "unquarantine": self._one}
         routes = [
             self._route(f"{prefix}/{verb}{path}", f"{verb}_{name}", find, verb)
             for prefix in ADMIN_PREFIXES
             for verb in ("quarantine", "unquarantine")
-            for path, name, find in kinds
+            for path, name, find in (
+                *kinds,
+                ("/:server/:media_id", "media", one[verb]),
+            )
         ]
         routes += [
             self._route(
@@ -93,6 +96,14 @@ class QuarantineServlet:
         self, request: MediaRequest, server: str, media_id: str
     ) -> tuple[Selection, Reach]:
         mxc = parse_mxc(server, media_id)
+        reach = await reach_of_server(request, self._sessions, mxc.origin)
+        return selections.one(mxc), reach
+
+    async def _one_to_quarantine(
+        self, request: MediaRequest, server: str, media_id: str
+    ) -> tuple[Selection, Reach]:
+        """As `_one`; MMR has an answer of its own for another server's media."""
+        mxc = parse_mxc(server, media_id)
         reach = await reach_of(request, self._sessions)
         if reach.origin not in (None, mxc.origin):
             raise bad_request("unable to quarantine media on other homeservers")
@@ -126,9 +137,9 @@ class QuarantineServlet:
     async def _hash(
         self, request: MediaRequest, digest: str
     ) -> tuple[Selection, Reach]:
+        reach = await reach_of(request, self._sessions)
         if not _SHA256.match(digest):
             raise bad_request("a SHA-256 has 64 hexadecimal digits", "M_INVALID_PARAM")
-        reach = await reach_of(request, self._sessions)
         return selections.with_hash(digest.lower()), reach
 
 

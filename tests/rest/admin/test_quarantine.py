@@ -98,6 +98,18 @@ class QuarantineTests(AdminCase):
             received = await wire.closed()
             self.assertLess(len(received), 20 << 20)
 
+    async def test_downloads_are_cut_when_another_process_says_so(self) -> None:
+        media_id = await self.upload(os.urandom(20 << 20), "video/mp4")
+        digest = (await self.record(media_id)).sha256_hash
+        wire = await self.wire()
+        wire.transport.pauseProducing()  # type: ignore[union-attr]
+        path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
+        wire.send(self.head("GET", path))
+        await self.eventually(lambda: len(self.server.serving) == 1)
+        self.server.content_removed(digest)
+        wire.transport.resumeProducing()  # type: ignore[union-attr]
+        self.assertLess(len(await wire.closed()), 20 << 20)
+
     async def test_a_render_under_way_is_for_nobody(self) -> None:
         """R85: the picture of what was just quarantined isn't kept."""
         media_id = await self.upload(png(640, 480))
