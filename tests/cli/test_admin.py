@@ -319,8 +319,8 @@ def test_every_shown_command_is_understood() -> None:
     """The examples in the help are commands."""
     from mmr.cli.administration import arguments
 
-    lines: list[Any] = [
-        line.split()
+    lines = [
+        shlex.split(line)
         for line in arguments._EXAMPLES.splitlines()
         if "  mmr-admin" in line
     ]
