@@ -51,6 +51,8 @@ CONNECTING_METHODS = {"connectTCP", "connectSSL", "connectUDP", "listenUDP"}
 # Where each may be: trusted peers from the configuration only (R8).
 MAY_CONNECT = {
     "mmr/http/": CONNECTING_MODULES | CONNECTING_CALLS | CONNECTING_METHODS,
+    # No part of the server: a program that calls it, where its admin says it is.
+    "mmr/cli/administration/client.py": {"http.client"},
     "mmr/storage/": {"psycopg2"},
     "mmr/datastores/": {"boto3", "botocore"},
     "mmr/cluster/": {"txredisapi"},

@@ -92,6 +92,19 @@ class DeleteOldTests(SynapseAdminCase):
             await self.delete("&keep_profiles=false"), sorted([face, door, paged])
         )
 
+    async def test_strange_answers_of_the_homeserver_come_to_an_end(self) -> None:
+        """Pages that lead back, and pictures that are none."""
+        media_id = await self.old()
+        self.homeserver.admin_pages = {
+            f"{USERS}0": {"users": ["x", {"avatar_url": 7}], "next_token": "1"},
+            f"{USERS}1": {"users": None, "next_token": "0"},
+            "/_synapse/admin/v1/rooms?limit=500&from=0": {
+                "rooms": [],
+                "next_batch": -1,
+            },
+        }
+        self.assertEqual(await self.delete(""), [media_id])
+
     async def test_nothing_goes_when_the_homeserver_can_not_tell(self) -> None:
         media_id = await self.old()
         path = f"/media/delete?before_ts={BEFORE}"
