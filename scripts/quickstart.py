@@ -170,6 +170,12 @@ def is_free(port: int) -> bool:
 
 def start(setup: Setup) -> subprocess.Popen[bytes]:
     """Start ``mmr`` as a child, in a session of its own: Ctrl-C is ours to handle."""
+    if not is_free(setup.port):
+        # Else what answers there would be taken for ours.
+        raise QuickstartFailed(
+            f"another program listens on port {setup.port}. Stop it, or change"
+            f" repo.port in {setup.config}"
+        )
     program = Path(sys.executable).with_name("mmr")
     arguments = [str(program), "-c", str(setup.config)]
     print(f"Starting mmr -c {setup.config}", flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -59,7 +61,14 @@ def test_an_editable_installation_has_the_plugin_and_fitting_requirements(
 def test_a_broken_configuration_is_told_and_fails(clone: Path) -> None:
     config = clone / "mmr-data" / "mmr.yaml"
     good = config.read_text()
-    config.write_text(good.replace("forKinds: [all]", "forKinds: [everything]"))
+    bad = good.replace("forKinds: [all]", "forKinds: [everything]")
+    # Other tests start servers meanwhile: a port that is surely free.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        bad = re.sub(
+            r"(?m)^(  port:) \d+", rf"\1 {probe.getsockname()[1]}", bad, count=1
+        )
+    config.write_text(bad)
     try:
         done = run(clone / "scripts" / "quickstart", "--check")
     finally:
