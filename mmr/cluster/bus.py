@@ -18,6 +18,7 @@ from twisted.internet.defer import (
     gatherResults,
 )
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from mmr.util.clock import Clock
 
@@ -164,7 +165,7 @@ class Bus:
             pass
         except FirstError as error:
             # Those that were being sent are cancelled together with us.
-            if not error.subFailure.check(CancelledError):
+            if not _is_cancelled(error.subFailure):
                 raise
         finally:
             self._sending = None
@@ -200,3 +201,10 @@ class Bus:
         if not any(transport.is_live for transport in self._transports):
             self._missed()
         self._deaf_alarm = self._clock.call_later(_DEAF_SECONDS, self._check_ears)
+
+
+def _is_cancelled(failure: Failure) -> bool:
+    """Whether a cancelled wait is behind a failure, however deep."""
+    while isinstance(failure.value, FirstError):
+        failure = failure.value.subFailure
+    return failure.check(CancelledError) is not None

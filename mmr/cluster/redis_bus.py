@@ -130,7 +130,9 @@ class RedisBus:
             [
                 Deferred.fromCoroutine(_publish(shard, channel, payload))
                 for shard in self._redis.shards
-            ]
+            ],
+            # When the wait is cancelled, each of them fails, and one tells of it.
+            consumeErrors=True,
         )
         return any(results)
 

@@ -79,7 +79,9 @@ class SharedBuckets:
                 Deferred.fromCoroutine(self._add(name, buckets, subject, amount))
                 for name, buckets in self._buckets.items()
                 for subject, amount in buckets.take_unshared(_MAX_AT_ONCE).items()
-            ]
+            ],
+            # Cancelled with us when sharing stops: one failure tells of all.
+            consumeErrors=True,
         )
 
     async def _add(
