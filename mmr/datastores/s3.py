@@ -109,13 +109,14 @@ class S3Datastore:
 
     async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
         """See `Datastore.create`. Asks the disk at most for its free space."""
-        if not self.space.is_fresh:
+        size = expected_bytes or 0
+        if not (self.space.is_fresh and self.space.fits(size)):
             try:
                 await self.files.run(self._refresh_space)
             except OSError as error:
                 path = self.options.temp_path
                 raise datastore_error(error, self.id, "use", path) from error
-        self.space.require(expected_bytes or 0)
+        self.space.require(size)
         return S3Writer(self)
 
     async def open(self, location: str) -> StoredObject:

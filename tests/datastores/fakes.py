@@ -65,6 +65,18 @@ class FaultyFileSystem(FileSystem):
         return call
 
 
+@attrs.define
+class SmallDisk(FileSystem):
+    """A disk with a settable amount of free space."""
+
+    free: int
+    asked: int = 0
+
+    def free_bytes(self, path: str) -> int:
+        self.asked += 1
+        return self.free
+
+
 @attrs.frozen
 class Op:
     """One system call, with the path that it concerns."""

@@ -8,8 +8,6 @@ import os
 import stat
 from collections.abc import Callable
 
-import attrs
-
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock as FakeReactor
@@ -31,6 +29,7 @@ from tests.datastores.fakes import (
     ALL_KINDS,
     FaultyFileSystem,
     Foreground,
+    SmallDisk,
     file_store,
     files_below,
     fresh_folder,
@@ -348,18 +347,6 @@ class CheckTests(ForegroundCase):
             with self.assertRaises(DatastoreFull):
                 await file_store(path, fs).check()
             self.assertEqual(files_below(path), [])
-
-
-@attrs.define
-class SmallDisk(FileSystem):
-    """A disk with a settable amount of free space."""
-
-    free: int
-    asked: int = 0
-
-    def free_bytes(self, path: str) -> int:
-        self.asked += 1
-        return self.free
 
 
 class FreeSpaceTests(ForegroundCase):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from mmr.datastores import s3_put
-from mmr.datastores.base import Datastore, DatastoreError
+from mmr.datastores.base import Datastore, DatastoreError, DatastoreFull
+from mmr.datastores.free_space import FreeSpace
+from mmr.util.clock import Clock
 
 from tests.datastores.contract import DatastoreContract
+from tests.datastores.fakes import SmallDisk
 from tests.datastores.s3_server import (
     bucket_options,
     moto_endpoint,
@@ -183,3 +187,25 @@ class ReadingTests(S3Case):
         await writer.discard()
         self.assertEqual(await reader.read(6, 5), b"bytes")
         await reader.close()
+
+
+class SpoolSpaceTests(S3Case):
+    """R82: uploads are gathered on a disk of ours."""
+
+    def make_datastore(self) -> Datastore:
+        store = super().make_datastore()
+        path = self.s3.options.temp_path
+        clock = Clock(reactor)  # type: ignore[arg-type]
+        disk = SmallDisk(1_000_000)
+        self.s3.space = FreeSpace(store.id, path, disk, clock, lambda: 0)
+        return store
+
+    async def test_an_announced_length_is_refused_at_once(self) -> None:
+        with self.assertRaises(DatastoreFull):
+            await self.store.create(1_000_001)
+
+    async def test_what_an_upload_that_failed_gave_back_counts_at_once(self) -> None:
+        writer = await self.store.create(900_000)
+        await writer.write(b"x" * 900_000)
+        await writer.discard()
+        await self.store.create(900_000)
