@@ -7,6 +7,9 @@ like any other: help is ``-help``.
 from __future__ import annotations
 
 import argparse
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
@@ -31,6 +34,7 @@ class Arguments(argparse.ArgumentParser):
             add_help=False,
             allow_abbrev=False,
         )
+        self._switches: set[str] = set()
         self.flag("help", "show this help and exit", action="help")
 
     def flag(self, name: str, help: str, **options: Any) -> None:
@@ -39,16 +43,24 @@ class Arguments(argparse.ArgumentParser):
 
     def switch(self, name: str, help: str, **options: Any) -> None:
         """Add a flag that is on when it is there, or is ``=true`` or ``=false``."""
+        self._switches |= {f"-{name}", f"--{name}"}
         self.flag(
             name,
             help,
             type=_truth,
             nargs="?",
-            const=True,
             default=False,
             metavar="true|false",
             **options,
         )
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """As the library does, but a switch never takes the word behind it."""
+        given = list(sys.argv[1:] if args is None else args)
+        words = [f"{arg}=true" if arg in self._switches else arg for arg in given]
+        return super().parse_known_args(words, namespace)
 
 
 def _truth(text: str) -> bool:

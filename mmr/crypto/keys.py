@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets
+import string
 
 import attrs
 from nacl.exceptions import CryptoError
@@ -13,6 +15,8 @@ from nacl.signing import VerifyKey as _PublicKey
 ALGORITHM = "ed25519"
 SEED_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+
+_VERSION_CHARACTERS = string.ascii_letters + string.digits
 
 
 def encode_base64(data: bytes) -> str:
@@ -74,6 +78,14 @@ class SigningKey:
 
     version: str
     seed: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """A new key, with a version of six letters and digits as MMR's tool makes it
+        (mmr-tools §9.1).
+        """
+        version = "".join(secrets.SystemRandom().sample(_VERSION_CHARACTERS, 6))
+        return cls(version, secrets.token_bytes(SEED_BYTES))
 
     @property
     def key_id(self) -> str:
