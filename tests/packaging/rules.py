@@ -54,6 +54,8 @@ MAY_CONNECT = {
     # No part of the server: a program that calls it, where its admin says it is.
     "mmr/cli/administration/client.py": {"http.client"},
     "mmr/storage/": {"psycopg2"},
+    # A tool's way into the database of the homeserver that its admin moves from.
+    "mmr/interop/foreign_database.py": {"psycopg2"},
     "mmr/datastores/": {"boto3", "botocore"},
     "mmr/cluster/": {"txredisapi"},
     # Says READY to the service manager, over a local datagram socket.
