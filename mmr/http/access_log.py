@@ -83,9 +83,9 @@ class AccessLog:
         info = current_request()
         db = f"{info.db_seconds:.3f}sec/{info.db_count}" if info else "0.000sec/0"
         done = self._clock.monotonic()
-        target = _loggable_target(request.target)
-        agent = _loggable(request.header(b"user-agent") or b"-")
-        version = "1.1" if request.head.is_http11 else "1.0"
+        asked = request.head.log_text
+        if asked is None:
+            asked = request.head.log_text = _asked(request)
         return (
             f"{request.client_address or 'unix'} - {self._tag} - "
             f"{{{_clean(request.requester.log_name)}}} Processed request: "
@@ -93,8 +93,7 @@ class AccessLog:
             f"{done - request.handled:.3f}sec ru=(0.000sec, 0.000sec) "
             f"db=(0.000sec/{db}) {request.sent_bytes}B "
             f"{request.status or 499}{'!' if request.is_gone else ''} "
-            f'"{request.method.decode("ascii")} {target} HTTP/{version}" '
-            f'"{agent}" [0 dbevts]'
+            f"{asked} [0 dbevts]"
         )
 
     def _text(self, request_id: str, message: str) -> str:
@@ -121,6 +120,14 @@ class AccessLog:
                 "%Y-%m-%d %H:%M:%S", time.localtime(second)
             )
         return f"{self._second_text},{milliseconds:03d}"
+
+
+def _asked(request: MediaRequest) -> str:
+    """The request line and the client's name for itself, each in quotes."""
+    target = _loggable_target(request.target)
+    agent = _loggable(request.header(b"user-agent") or b"-")
+    version = "1.1" if request.head.is_http11 else "1.0"
+    return f'"{request.method.decode("ascii")} {target} HTTP/{version}" "{agent}"'
 
 
 def _loggable(value: bytes) -> str:

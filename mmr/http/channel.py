@@ -19,7 +19,6 @@ from mmr.http.framing import Framing, malformed_chunk
 from mmr.http.head import (
     RequestHead,
     head_too_large,
-    parse_head,
     refused_head,
     target_too_long,
 )
@@ -282,7 +281,7 @@ class MediaChannel(Protocol):
         self._head_began = False
         # Some old clients send an empty line after a body (RFC 9112 §2.2).
         block = buffer[2:end] if buffer.startswith(b"\r\n") else buffer[:end]
-        return parse_head(block, limits)
+        return self.site.heads.read(block)
 
     def _check_partial_head(self, buffer: bytes) -> None:
         """Refuse what no further byte can mend, so that it need not time out."""

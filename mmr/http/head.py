@@ -19,6 +19,9 @@ _TARGET = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _MAX_METHOD_BYTES = 20
 # 10^15 bytes: more than any disk, and no long integer for a stranger to grow.
 _MAX_LENGTH_DIGITS = 15
+# Some 5 MB of heads at most.
+_MAX_KEPT = 1000
+_MAX_KEPT_BYTES = 2048
 
 Headers = dict[bytes, list[bytes]]
 
@@ -30,15 +33,23 @@ class RequestHead:
         headers: Values in order, by lower-cased name.
         length: Bytes of body; None when it is chunked.
         keep_alive: Whether the client wants the connection to stay open.
+        path: The target up to the question mark; percent-encoded ASCII.
+        query: What follows it.
+        log_text: The access log's words for it, once it has found them.
+        hot_key: What `mmr.http.hot` knows it by, once that is worked out.
     """
 
     __slots__ = (
         "expects_continue",
         "headers",
+        "hot_key",
         "is_http11",
         "keep_alive",
         "length",
+        "log_text",
         "method",
+        "path",
+        "query",
         "target",
     )
 
@@ -52,12 +63,45 @@ class RequestHead:
         self.method = method
         self.target = target
         self.headers = headers
+        self.path, _, self.query = target.decode("ascii").partition("?")
+        self.log_text: str | None = None
+        self.hot_key: tuple[bytes, ...] | None = None
         self.is_http11 = is_http11
         self.length = _body_length(headers, is_http11)
         self.keep_alive = _wants_keep_alive(headers, is_http11)
         self.expects_continue = is_http11 and any(
             value.lower() == b"100-continue" for value in headers.get(b"expect", ())
         )
+
+
+class HeadReader:
+    """`parse_head`, which remembers the heads that come again and again.
+
+    A client that polls sends the very same bytes each time. Only heads without a body
+    are kept, and they are never changed.
+
+    Args:
+        limits: What a head may be.
+    """
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._kept: dict[bytes, RequestHead] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def read(self, block: bytes) -> RequestHead:
+        """As `parse_head`."""
+        head = self._kept.get(block)
+        if head is not None:
+            return head
+        head = parse_head(block, self._limits)
+        if head.length == 0 and len(block) <= _MAX_KEPT_BYTES:
+            if len(self._kept) >= _MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[block] = head
+        return head
 
 
 def refused_head() -> RequestHead:

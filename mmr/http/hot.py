@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from mmr.errors import MatrixError
+from mmr.http.head import RequestHead
 from mmr.http.ranges import etag_matches
 from mmr.http.request import MediaRequest
 
@@ -31,6 +32,8 @@ _KEY_HEADERS = (b"host", b"authorization", b"x-forwarded-host", b"accept")
 _LONG_WAY = (b"range", b"content-length", b"transfer-encoding", b"expect")
 
 Key = tuple[bytes, ...]
+_NO_KEY: Key = ()
+_NO_VALUE = [b""]
 
 
 class Replay(Protocol):
@@ -128,20 +131,27 @@ def _body(answer: HotAnswer) -> bytes | None:
 
 
 def _key(request: MediaRequest) -> Key | None:
-    if request.method != b"GET":
+    """What the answer depends on; None for a request of the long way."""
+    head = request.head
+    # Only of trusted peers X-Forwarded-Host counts.
+    if not request.peer_is_trusted and b"x-forwarded-host" in head.headers:
         return None
-    headers = request.head.headers
+    if head.hot_key is None:
+        head.hot_key = _key_of(head)
+    return head.hot_key or None
+
+
+def _key_of(head: RequestHead) -> Key:
+    headers = head.headers
+    if head.method != b"GET":
+        return _NO_KEY
     for name in _LONG_WAY:
         if name in headers:
-            return None
-    # Only of trusted peers X-Forwarded-Host counts.
-    key = [request.target, b"trusted" if request.peer_is_trusted else b""]
+            return _NO_KEY
+    key = [head.target]
     for name in _KEY_HEADERS:
-        values = headers.get(name)
-        if values is None:
-            key.append(b"")
-        elif len(values) == 1:
-            key.append(values[0])
-        else:
-            return None
-    return tuple(key) if sum(map(len, key)) <= _MAX_KEY_BYTES else None
+        values = headers.get(name, _NO_VALUE)
+        if len(values) != 1:
+            return _NO_KEY
+        key.append(values[0])
+    return tuple(key) if sum(map(len, key)) <= _MAX_KEY_BYTES else _NO_KEY

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 
 from mmr.errors import MatrixError
+from mmr.http.head import HeadReader
 from mmr.http.limits import HttpLimits
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ChannelOwner(Protocol):
     """What a connection needs from its site."""
 
     limits: HttpLimits
+    heads: HeadReader
     is_draining: bool
 
     def now(self) -> float:

@@ -93,9 +93,8 @@ class MediaRequest:
         self.started = self.handled = now
         self.method = head.method
         self.target = head.target
-        path, _, query = head.target.decode("ascii").partition("?")
-        self.path_text = path
-        self.query = Query(query)
+        self.path_text = head.path
+        self.query = Query(head.query)
         self.request_id = f"{head.method.decode('ascii')}-{next(_numbers)}"
         self.client_address = channel.peer or ""
         self.host = ""

@@ -17,6 +17,7 @@ from mmr.http.addresses import ClientAddresses, address_group
 from mmr.http.admission import Limits, NoLimits
 from mmr.http.channel import MediaChannel
 from mmr.http.dispatch import Dispatcher, RequestGuard
+from mmr.http.head import HeadReader
 from mmr.http.host import HostFinder
 from mmr.http.limits import HttpLimits
 from mmr.http.request import MediaRequest
@@ -83,6 +84,7 @@ class MediaSite(ServerFactory):
         observers: Iterable[Observer] = (),
     ) -> None:
         self.limits = limits or HttpLimits()
+        self.heads = HeadReader(self.limits)
         self.connections: set[MediaChannel] = set()
         self.is_draining = False
         self.now = clock.monotonic

@@ -1,11 +1,12 @@
 """Prometheus metrics under MMR's names (tools reference 12)."""
 
 from mmr.metrics.gauges import register_cache, register_pool
-from mmr.metrics.http import invalid_request, request_finished, request_received
+from mmr.metrics.http import invalid_request, request_finished
 from mmr.metrics.labels import set_label_values
 from mmr.metrics.listener import metrics_site
 from mmr.metrics.media import (
     cache_events,
+    count_passed_through,
     count_preview,
     count_remote_attempt,
     count_thumbnail,
@@ -16,6 +17,7 @@ from mmr.metrics.registry import REGISTRY
 __all__ = [
     "REGISTRY",
     "cache_events",
+    "count_passed_through",
     "count_preview",
     "count_remote_attempt",
     "count_thumbnail",
@@ -25,6 +27,5 @@ __all__ = [
     "register_cache",
     "register_pool",
     "request_finished",
-    "request_received",
     "set_label_values",
 ]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from mmr.metrics.labels import host_label, size_labels
+from mmr.metrics.plain import PlainHistogram
 from mmr.metrics.registry import REGISTRY
 
 _CACHE_HITS = Counter(
@@ -32,22 +37,37 @@ _REMOTE_ATTEMPTS = Counter(
     ["origin"],
     registry=REGISTRY,
 )
+_PASSED_THROUGH = Counter(
+    "media_passed_through_total",
+    "Files of other servers that went to clients without being kept: no room",
+    registry=REGISTRY,
+)
 _PREVIEWS = Counter(
     "media_url_previews_generated_total",
     "URL previews made",
     ["type"],
     registry=REGISTRY,
 )
-_AGE = Histogram(
-    "media_age_accessed_media_seconds",
-    "Age of the media that was served",
+_AGE = PlainHistogram(
     # From seconds to a year, as in MMR.
-    buckets=(
+    (
         *(5, 15, 30, 60, 120, 150, 300, 900, 1800, 3600, 9000, 18000, 43200),
         *(86400, 1296000, 2592000, 15811200, 31536000),
     ),
-    registry=REGISTRY,
 )
+
+
+class _Ages(Collector):
+    def collect(self) -> Iterator[Metric]:
+        yield HistogramMetricFamily(
+            "media_age_accessed_media_seconds",
+            "Age of the media that was served",
+            buckets=_AGE.buckets(),
+            sum_value=_AGE.sum,
+        )
+
+
+REGISTRY.register(_Ages())
 
 
 @attrs.frozen(slots=True)
@@ -94,6 +114,11 @@ def count_remote_attempt(origin: str) -> None:
         origin: Whom we ask. It is never one of ours, so it counts as ``other``.
     """
     _REMOTE_ATTEMPTS.labels(host_label(origin)).inc()
+
+
+def count_passed_through() -> None:
+    """Count a remote file that there was no room for (R82)."""
+    _PASSED_THROUGH.inc()
 
 
 def count_preview(kind: str) -> None:

@@ -19,7 +19,6 @@ from mmr.logging import write_lines
 from mmr.metrics import (
     invalid_request,
     request_finished,
-    request_received,
 )
 from mmr.rest.admin.attributes import AttributesServlet
 from mmr.rest.admin.audit import AuditServlet
@@ -164,6 +163,5 @@ class HttpSide(Tasking):
         if not request.host:
             invalid_request(action, method)
             return
-        request_received(request.host, action, method)
         seconds = self.clock.monotonic() - request.started
         request_finished(request.host, action, method, request.status, seconds)

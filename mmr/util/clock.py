@@ -21,16 +21,16 @@ class Clock:
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._is_fake = not hasattr(reactor, "addSystemEventTrigger")
+        self.monotonic: Callable[[], float] = (
+            reactor.seconds if self._is_fake else time.monotonic
+        )
+        """Seconds that only ever grow. For time-outs and rates."""
 
     def time_ms(self) -> int:
         """Milliseconds since the Unix epoch. It may jump."""
         if self._is_fake:
             return int(self._reactor.seconds() * 1000)
         return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Seconds that only ever grow. For time-outs and rates."""
-        return self._reactor.seconds() if self._is_fake else time.monotonic()
 
     def sleep(self, seconds: float) -> Deferred[None]:
         """Wait; cancelling the Deferred ends the wait."""

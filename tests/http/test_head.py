@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmr.errors import MatrixError
-from mmr.http.head import parse_head
+from mmr.http.head import HeadReader, parse_head
 from mmr.http.limits import HttpLimits
 
 LIMITS = HttpLimits()
@@ -158,3 +158,28 @@ def test_any_bytes_are_read_or_refused(junk: bytes) -> None:
             for values in head.headers.values():
                 assert not set(b"".join(values)) & set(b"\r\n\0")
         assert status in (200, 400, 414, 431, 505)
+
+
+class TestHeadReader:
+    def test_the_same_bytes_are_read_once(self) -> None:
+        reader = HeadReader(LIMITS)
+        block = b"GET /a HTTP/1.1" + HOST
+        assert reader.read(block) is reader.read(bytes(bytearray(block)))
+
+    def test_what_it_keeps_is_bounded(self) -> None:
+        """R62: neither many heads nor long ones stay in memory."""
+        reader = HeadReader(LIMITS)
+        for number in range(1500):
+            reader.read(b"GET /%d HTTP/1.1" % number + HOST)
+        assert len(reader) == 1000
+        newest = reader.read(b"GET /1499 HTTP/1.1" + HOST)
+        assert newest.target == b"/1499"
+        long = b"GET / HTTP/1.1" + HOST + b"\r\nX: " + b"x" * 3000
+        assert reader.read(long) is not reader.read(long)
+
+    def test_heads_of_bodies_and_bad_heads_are_not_kept(self) -> None:
+        reader = HeadReader(LIMITS)
+        reader.read(b"POST / HTTP/1.1" + HOST + b"\r\nContent-Length: 5")
+        with pytest.raises(MatrixError):
+            reader.read(b"GET / HTTP/1.1")
+        assert len(reader) == 0

@@ -96,6 +96,25 @@ class FileTransportTests(TestCase):
         self.assertFalse(transport.has_unsent)
         self.assertEqual(transport.bytes_sent, len(data))
 
+    async def test_what_the_socket_does_not_take_at_once_follows(self) -> None:
+        transport = await self.start()
+        pieces = [os.urandom(size) for size in (10, 8_000_000, 0, 7, 6_000_000)]
+        transport.writeSequence(pieces[:3])
+        self.assertTrue(transport.has_unsent)
+        transport.writeSequence(pieces[3:])
+        whole = b"".join(pieces)
+        self.assertEqual(await self.read(len(whole)), whole)
+        self.assertEqual(transport.bytes_sent, len(whole))
+        self.assertFalse(transport.has_unsent)
+
+    async def test_a_write_to_a_client_that_left_is_no_error(self) -> None:
+        transport = await self.start()
+        self.client.close()
+        for _ in range(3):
+            transport.writeSequence([b"x" * 1000, b"y"])
+            await task.deferLater(reactor, 0.01, lambda: None)
+        self.assertFalse(transport.connected)
+
     async def test_nothing_lands_within_a_file(self) -> None:
         transport = await self.start()
         sending = transport.send_file(self.file(b"x" * 30_000_000), 0, 30_000_000)
