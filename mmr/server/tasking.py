@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from mmr.server.moderation import Moderation
+from mmr.server.adopting import Adopting
 from mmr.tasks import transfer
 from mmr.tasks.engine import TaskEngine
 from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
 from mmr.tasks.transfer import Transfer
 
 
-class Tasking(Moderation):
+class Tasking(Adopting):
     """Background tasks of one process."""
 
     @cached_property

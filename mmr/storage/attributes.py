@@ -16,6 +16,18 @@ class Purpose(enum.Enum):
     """Neither quarantined nor purged."""
 
 
+def set_purpose_txn(
+    txn: Transaction, origin: str, media_id: str, purpose: Purpose
+) -> None:
+    """Set the purpose of one media, inside a transaction."""
+    txn.execute(
+        "INSERT INTO media_attributes (origin, media_id, purpose)"
+        " VALUES (?, ?, ?) ON CONFLICT (media_id, origin) DO UPDATE"
+        " SET purpose = excluded.purpose",
+        (origin, media_id, purpose.value),
+    )
+
+
 class AttributeStore:
     """Reads and writes purposes."""
 
@@ -33,13 +45,6 @@ class AttributeStore:
 
     async def set_purpose(self, origin: str, media_id: str, purpose: Purpose) -> None:
         """Set the purpose of one media."""
-
-        def set_purpose_txn(txn: Transaction) -> None:
-            txn.execute(
-                "INSERT INTO media_attributes (origin, media_id, purpose)"
-                " VALUES (?, ?, ?) ON CONFLICT (media_id, origin) DO UPDATE"
-                " SET purpose = excluded.purpose",
-                (origin, media_id, purpose.value),
-            )
-
-        await self._db.interaction("set_purpose", set_purpose_txn)
+        await self._db.interaction(
+            "set_purpose", set_purpose_txn, origin, media_id, purpose
+        )

@@ -1,0 +1,24 @@
+"""Media that moves in."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from mmr.media.adopt import Adoptions
+from mmr.server.moderation import Moderation
+
+
+class Adopting(Moderation):
+    """Keeps what archives and other servers' stores hold."""
+
+    @cached_property
+    def adoptions(self) -> Adoptions:
+        return Adoptions(
+            config=lambda: self.config,
+            media=self.stores.media,
+            datastores=self.datastores,
+            committer=self.committer,
+            records=self.media_records,
+            scanning=self.scanning,
+            withdraw=self._withdraw,
+        )
