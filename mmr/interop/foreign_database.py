@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
 from mmr.errors import StartupError
 
@@ -155,6 +156,22 @@ def open_postgres(
     except psycopg2.Error as error:
         raise ForeignDatabaseError(f"{name}: {str(error).strip()}") from error
     return ForeignDatabase(name, connection, psycopg2.Error, "%s")
+
+
+def parse_address(address: str) -> dict[str, Any]:
+    """Split ``postgres://…`` into the options of `open_postgres`.
+
+    Raises:
+        ForeignDatabaseError: when libpq can't read it.
+    """
+    try:
+        return dict(parse_dsn(address))
+    except psycopg2.ProgrammingError:
+        # libpq quotes the address, and a password may be in there.
+        raise ForeignDatabaseError(
+            "the address of the database is not one that PostgreSQL understands: "
+            "expected postgres://user:password@host:5432/name"
+        ) from None
 
 
 def _postgres_name(options: Mapping[str, Any]) -> str:
