@@ -12,6 +12,7 @@ from mmr.errors import bad_request, too_large
 
 # Handlers hand each batch to a thread: few large ones are cheaper than many small.
 BATCH_BYTES = 256 * 1024
+LARGE_PIECE_BYTES = 128 * 1024
 MAX_BUFFERED_BYTES = 1024 * 1024
 # What may wait in memory before anybody decided that the body is welcome (R40).
 MAX_UNREAD_BYTES = 64 * 1024
@@ -78,7 +79,7 @@ class RequestBody(AsyncIterator[bytes]):
         while True:
             if self._failure is not None:
                 raise self._failure
-            if self._buffered >= BATCH_BYTES or (self.is_complete and self._buffered):
+            if self._is_batch or (self.is_complete and self._buffered):
                 return self._take()
             if self.is_complete:
                 raise StopAsyncIteration
@@ -120,6 +121,13 @@ class RequestBody(AsyncIterator[bytes]):
         limit = MAX_BUFFERED_BYTES if self.is_wanted else MAX_UNREAD_BYTES
         return self._buffered >= limit or self._failure is not None
 
+    @property
+    def _is_batch(self) -> bool:
+        pieces = self._pieces
+        return self._buffered >= BATCH_BYTES or (
+            bool(pieces) and len(pieces[0]) >= LARGE_PIECE_BYTES
+        )
+
     def ignore(self) -> None:
         """Nobody will read it: keep nothing of it."""
         self._is_ignored = True
@@ -135,7 +143,7 @@ class RequestBody(AsyncIterator[bytes]):
             return
         self._pieces.append(data)
         self._buffered += len(data)
-        if self._buffered >= BATCH_BYTES:
+        if self._is_batch:
             self._wake()
 
     def finish(self) -> None:
@@ -150,8 +158,13 @@ class RequestBody(AsyncIterator[bytes]):
         self._wake()
 
     def _take(self) -> bytes:
-        batch = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._drop()
+        if len(self._pieces[0]) >= LARGE_PIECE_BYTES:
+            # As it is: joining would cost as much as reading it again.
+            batch = self._pieces.pop(0)
+            self._buffered -= len(batch)
+        else:
+            batch = b"".join(self._pieces)
+            self._drop()
         self._wanted()
         return batch
 
