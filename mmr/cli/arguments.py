@@ -1,12 +1,14 @@
 """Command lines as matrix-media-repo's programs take them.
 
 Flags have one dash or two, ``-name value`` or ``-name=value``, and ``-h`` may be a flag
-like any other: help is ``-help``.
+like any other: help is ``-help``. As other programs do, ``--some-name`` means
+``-someName``.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -58,9 +60,17 @@ class Arguments(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:
         """As the library does, but a switch never takes the word behind it."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = map(self._spelled, sys.argv[1:] if args is None else args)
         words = [f"{arg}=true" if arg in self._switches else arg for arg in given]
         return super().parse_known_args(words, namespace)
+
+    def _spelled(self, word: str) -> str:
+        """A flag as it was added; other words as they are."""
+        name, equals, value = word.partition("=")
+        camel = re.sub("-([a-z])", lambda match: match[1].upper(), name[2:])
+        if name.startswith("--") and f"--{camel}" in self._option_string_actions:
+            return f"--{camel}{equals}{value}"
+        return word
 
 
 def _truth(text: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+from twisted.internet.task import Clock
+
 from mmr.cli.progress import ProgressBar
 
 
@@ -39,3 +41,43 @@ def test_an_unknown_or_wrong_total_does_no_harm() -> None:
     over.add(7)
     over.finish()
     assert out.getvalue() == "rows: 7\nrows: 7 of about 1 (100%)\n"
+
+
+def test_the_recent_rate_tells_how_long_the_rest_takes() -> None:
+    out = io.StringIO()
+    clock = Clock()
+    bar = ProgressBar("rows", 10_000, out, clock.seconds)
+    clock.advance(10)
+    bar.add(100)
+    assert out.getvalue() == (
+        "rows: 100 of about 10000 (1%), 10 a second, 16 min left\n"
+    )
+
+
+def test_what_was_skipped_long_ago_is_not_in_the_rate() -> None:
+    out = io.StringIO()
+    clock = Clock()
+    bar = ProgressBar("rows", 1_000_060, out, clock.seconds)
+    bar.add(1_000_000)
+    for _ in range(50):
+        clock.advance(10)
+        bar.add(1)
+    assert out.getvalue().splitlines()[-1].endswith("0.1 a second, 2 min left")
+
+
+def test_an_unknown_total_has_a_rate_and_no_time_left() -> None:
+    out = io.StringIO()
+    clock = Clock()
+    bar = ProgressBar("rows", 0, out, clock.seconds)
+    clock.advance(10)
+    bar.add(5)
+    assert out.getvalue() == "rows: 5, 0.5 a second\n"
+
+
+def test_a_terminal_shows_hours() -> None:
+    out = Terminal()
+    clock = Clock()
+    bar = ProgressBar("rows", 72_001, out, clock.seconds)
+    clock.advance(1)
+    bar.add(1)
+    assert out.getvalue().endswith("(0%), 1 a second, 20.0 h left\x1b[K")
