@@ -13,6 +13,7 @@ from mmr.config._problems import sentence
 from mmr.config._values import (
     Flag,
     Named,
+    Natural,
     OptionPath,
     OptionText,
     Text,
@@ -202,6 +203,12 @@ class DatastoreConfig(Section):
         "What is put here: `local_media`, `remote_media`, `thumbnails`, `archives`, or"
         " `all`. Empty: only read.",
         ["all"],
+    )
+    remote_media_cap_bytes: Natural = setting(
+        0,
+        "Above so many bytes of all kinds in it, files of other servers are passed on"
+        " to clients without being kept. 0: no cap.",
+        500_000_000_000,
     )
     opts: OptionMap = setting(
         {},

@@ -8,6 +8,7 @@ object in the database; `ObjectWriter.publish` makes it visible and durable.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from mmr.errors import MatrixError
@@ -41,6 +42,7 @@ class DatastoreError(MatrixError):
         detail: For the log: what failed where, and what to change.
         message: For the client.
         status: HTTP status.
+        level: Of the log line.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class DatastoreError(MatrixError):
         detail: str,
         message: str = "The media store failed",
         status: int = 500,
+        level: int = logging.ERROR,
     ) -> None:
         super().__init__(status, "M_UNKNOWN", message)
         self.detail = detail
-        logger.error("%s", detail)
+        logger.log(level, "%s", detail)
 
     def __str__(self) -> str:
         return self.detail

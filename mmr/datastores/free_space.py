@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from mmr.datastores.base import DatastoreFull
@@ -15,8 +16,9 @@ class FreeSpace:
     """Refuses new bytes before the disk is full.
 
     What is asked for counts as used at once; the system is asked again every two
-    seconds, and before a refusal. `refresh` and `take` block; pool threads may share
-    one object, as being off by a piece for two seconds doesn't matter.
+    seconds, and before a refusal. The first refusal is an error in the log, those that
+    follow are not, until something fits again. `refresh` and `take` block; pool threads
+    may share one object, as being off by a piece for two seconds doesn't matter.
 
     Args:
         datastore_id: For messages.
@@ -43,6 +45,7 @@ class FreeSpace:
         self._free = 0
         self._used_since = 0
         self._asked_at: float | None = None
+        self._is_told = False
 
     @property
     def is_fresh(self) -> bool:
@@ -68,12 +71,17 @@ class FreeSpace:
         Raises:
             DatastoreFull: when so many bytes more would pass the floor.
         """
-        if not self.fits(size):
+        if self.fits(size):
+            self._is_told = False
+        else:
+            level = logging.DEBUG if self._is_told else logging.ERROR
+            self._is_told = True
             raise DatastoreFull(
                 f"datastore {self._datastore_id!r}: {size} bytes more don't fit: "
                 f"{self._free - self._used_since} are free at {self._path} and "
                 f"{self._floor()} are kept free (uploads.minFreeBytes). Free space on "
-                "that disk, or add a datastore on another one."
+                "that disk, or add a datastore on another one.",
+                level,
             )
 
     def take(self, size: int) -> None:

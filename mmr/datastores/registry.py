@@ -157,22 +157,35 @@ class Datastores:
         """The datastore for a new object: of those that take the kind, the smallest.
 
         Raises:
+            DatastoreFull: files of other servers only: all have reached their caps.
             DatastoreError: when no datastore of the section takes the kind.
         """
-        ids = [
-            id_of(entry, self._legacy_ids)
+        caps = {
+            id_of(entry, self._legacy_ids): entry.remote_media_cap_bytes
             for entry in section.datastores
             if kind in entry.for_kinds
-        ]
-        if not ids:
+        }
+        if not caps:
             raise DatastoreError(
                 f"no datastore takes {kind.value}. Add {kind.value} (or all) to "
                 "`forKinds` of one of the homeserver's datastores."
             )
-        if len(ids) == 1:
-            return self.get(ids[0])
+        if kind is not Kind.REMOTE_MEDIA:
+            caps = dict.fromkeys(caps, 0)
+        if len(caps) == 1 and not any(caps.values()):
+            return self.get(*caps)
         totals = await self._current_totals()
-        return self.get(min(ids, key=lambda each: totals.get(each, 0)))
+        fitting = [
+            each for each, cap in caps.items() if not cap or totals.get(each, 0) < cap
+        ]
+        if not fitting:
+            raise DatastoreFull(
+                f"datastores {', '.join(caps)} take no more files of other servers"
+                " (remoteMediaCapBytes)",
+                # Not a fault: somebody wants it so.
+                logging.DEBUG,
+            )
+        return self.get(min(fitting, key=lambda each: totals.get(each, 0)))
 
     def check_ids_in_use(self, ids: Iterable[str]) -> None:
         """Refuse to start without a datastore that records point to.

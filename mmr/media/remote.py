@@ -13,12 +13,13 @@ from twisted.python.failure import Failure
 
 from mmr.cluster.leases import Leases
 from mmr.config import DomainConfig
-from mmr.datastores.base import Datastore, ObjectWriter, StoredObject
+from mmr.datastores.base import Datastore, DatastoreFull, ObjectWriter
 from mmr.datastores.registry import Datastores
 from mmr.errors import MatrixError, not_found, unavailable
 from mmr.http.guard import MEDIA_BOUNDS, Bound, Budget
 from mmr.media.commit import ObjectCommitter
 from mmr.media.failures import RemoteFailures
+from mmr.media.passing import Passing, Received
 from mmr.media.records import MediaRecords
 from mmr.media.rows import NewMedia, RemoteMediaRows
 from mmr.media.scanning import Scanning
@@ -113,6 +114,7 @@ class RemoteMedia:
         leases: Leases,
         scanning: Scanning,
     ) -> None:
+        self._passing = Passing(media, scanning, clock)
         self._scanning = scanning
         self._leases = leases
         self._source = source
@@ -154,7 +156,7 @@ class RemoteMedia:
         """
         self._failures.check(mxc)
         transfer = self._transfers.get(mxc)
-        if transfer is None:
+        if transfer is None or not transfer.is_joinable:
             fetch = _Fetch(domain, mxc, wait_ms, user)
             transfer = self._transfers[mxc] = fetch.transfer
             running = Deferred.fromCoroutine(self._run(fetch))
@@ -174,21 +176,31 @@ class RemoteMedia:
                 lambda: self._fetch(fetch),
             )
         except CancelledError:
-            del self._transfers[mxc]
+            self._forget(fetch)
             await transfer.failed(Failure(unavailable("The server is stopping.")))
         except BaseException as error:
             if isinstance(error, MatrixError):
                 self._failures.remember(mxc, error, fetch.domain.downloads)
             else:
                 logger.exception("Fetching %s failed", mxc)
-            del self._transfers[mxc]
+            self._forget(fetch)
             await transfer.failed(Failure())
         else:
+            if record is None:
+                self._forget(fetch)
+                await transfer.passed()
+                return
             self._records.added(mxc)
-            del self._transfers[mxc]
+            self._forget(fetch)
             await transfer.kept(record)
 
-    async def _fetch(self, fetch: _Fetch) -> MediaRecord:
+    def _forget(self, fetch: _Fetch) -> None:
+        """A file that went through may be fetched a second time meanwhile."""
+        if self._transfers.get(fetch.mxc) is fetch.transfer:
+            del self._transfers[fetch.mxc]
+
+    async def _fetch(self, fetch: _Fetch) -> MediaRecord | None:
+        """The record; None when the file has gone through without being kept."""
         slot = await self._admission().acquire(fetch.mxc.origin, fetch.user)
         try:
             remote = await self._source.open(
@@ -214,38 +226,57 @@ class RemoteMedia:
 
     async def _receive_and_commit(
         self, fetch: _Fetch, remote: RemoteFile
+    ) -> MediaRecord | None:
+        received = Received()
+        body = _logged(fetch.mxc, remote.body)
+        try:
+            return await self._receive_and_keep(fetch, remote, body, received)
+        except DatastoreFull as full:
+            await self._passing.run(fetch.mxc, body, fetch.transfer, received, full)
+            return None
+
+    async def _receive_and_keep(
+        self,
+        fetch: _Fetch,
+        remote: RemoteFile,
+        body: AsyncIterator[bytes],
+        received: Received,
     ) -> MediaRecord:
         datastore = await self._datastores.choose(Kind.REMOTE_MEDIA, fetch.domain)
         writer = await datastore.create(remote.size)
         try:
-            try:
-                await self._receive(remote, writer, fetch.transfer)
-            except MatrixError as error:
-                logger.warning("Fetching %s failed: %s", fetch.mxc, error)
-                raise
+            await self._receive(body, writer, fetch.transfer, received)
             return await self._keep(fetch.mxc, remote, writer, datastore)
         finally:
             await writer.discard()
 
     async def _receive(
-        self, remote: RemoteFile, writer: ObjectWriter, transfer: Transfer
+        self,
+        body: AsyncIterator[bytes],
+        writer: ObjectWriter,
+        transfer: Transfer,
+        received: Received,
     ) -> None:
-        written: StoredObject | None = None
-        async for piece in remote.body:
+        async for piece in body:
+            received.unwritten.append(piece)
             await writer.write(piece)
             if writer.size <= HELD_BACK_BYTES:
                 continue
-            if written is None:
-                written = await writer.open_written()
+            if received.written is None:
+                received.written = await writer.open_written()
             else:
                 await writer.spill()
-            transfer.received(written, writer.size)
+            received.written_bytes = writer.size
+            received.unwritten.clear()
+            transfer.received(received.written, writer.size)
 
     async def _keep(
         self, mxc: Mxc, remote: RemoteFile, writer: ObjectWriter, datastore: Datastore
     ) -> MediaRecord:
         try:
             record = await self._commit(mxc, remote, writer, datastore)
+        except DatastoreFull:
+            raise
         except MatrixError as error:
             logger.warning("Keeping %s failed: %s", mxc, error)
             # Quarantined content is not there, for those who ask for it (R87).
@@ -276,3 +307,12 @@ class RemoteMedia:
             if record is None:
                 raise unavailable("The media could not be stored. Try again.") from None
             return record
+
+
+async def _logged(mxc: Mxc, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in body:
+            yield piece
+    except MatrixError as error:
+        logger.warning("Fetching %s failed: %s", mxc, error)
+        raise

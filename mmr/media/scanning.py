@@ -29,6 +29,11 @@ class Scanning:
         self._hooks = hooks
         self._threads = threads
 
+    @property
+    def is_demanded(self) -> bool:
+        """Whether a file that the hooks can't look at is refused (R86)."""
+        return self._hooks.demand_to_see
+
     async def check(
         self, writer: ObjectWriter, new: NewMedia, *, is_preview: bool = False
     ) -> None:

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from mmr.datastores.base import StoredObject
+from mmr.datastores.base import DatastoreFull, StoredObject
+from mmr.errors import unavailable
+from mmr.media.window import Window
 from mmr.storage.media import MediaRecord
 
 HELD_BACK_BYTES = 64 * 1024
@@ -29,7 +31,7 @@ class Transfer:
             `begun` has returned.
         name: Likewise; empty when it says none.
         size: Bytes as announced; None when they weren't.
-        record: The file's record, once it is kept.
+        record: The file's record, once it is kept. It stays None when it can't be.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,9 @@ class Transfer:
         self._is_over = False
         self._failure: Failure | None = None
         self._waiting: set[Deferred[None]] = set()
-        self._readers = 0
+        self._readers: set[TransferReader] = set()
+        self._window: Window | None = None
+        self._not_kept: DatastoreFull | None = None
 
     # The fetch's side.
 
@@ -56,6 +60,23 @@ class Transfer:
         self._available = max(self._available, size_bytes - HELD_BACK_BYTES)
         self._wake()
 
+    def goes_through(self, window: Window, why: DatastoreFull) -> None:
+        """It won't be kept (R82): what came so far is in the window."""
+        self._written = self._window = window
+        self._not_kept = why
+        self._wake()
+
+    @property
+    def slowest(self) -> TransferReader | None:
+        """The client that has had the least; None when nobody reads."""
+        return min(self._readers, key=lambda each: each.position, default=None)
+
+    async def passed(self) -> None:
+        """The file may go out to its end, but isn't kept."""
+        assert self._window is not None
+        self._available = self._window.end
+        await self._end()
+
     async def kept(self, record: MediaRecord) -> None:
         """The file has passed and has a record: the rest may go out."""
         self.record = record
@@ -68,6 +89,11 @@ class Transfer:
         await self._end()
 
     # The clients' side.
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether the file can still be had from its start."""
+        return self._window is None or self._window.is_whole
 
     async def begun(self) -> None:
         """Wait until there is something to give out, or the record.
@@ -83,18 +109,21 @@ class Transfer:
         """Wait for the whole file.
 
         Raises:
-            MatrixError: the fetch has failed.
+            MatrixError: the fetch has failed, or the file isn't kept.
         """
-        while not self._is_over:
+        while not self._is_over and self._not_kept is None:
             await self._change()
         self._check()
+        if self._not_kept is not None:
+            raise self._not_kept.with_traceback(None)
         assert self.record is not None
         return self.record
 
     def reader(self) -> TransferReader:
         """All the bytes, as they come. To be called right after `begun`."""
-        self._readers += 1
-        return TransferReader(self)
+        reader = TransferReader(self)
+        self._readers.add(reader)
+        return reader
 
     async def read_from(self, position: int) -> bytes:
         """What may be given out from there on; empty at the end.
@@ -111,9 +140,9 @@ class Transfer:
         assert self._written is not None
         return await self._written.read(position, count)
 
-    async def reader_left(self) -> None:
+    async def reader_left(self, reader: TransferReader) -> None:
         """One reader less."""
-        self._readers -= 1
+        self._readers.discard(reader)
         await self._close_if_unused()
 
     def _check(self) -> None:
@@ -144,22 +173,49 @@ class Transfer:
 
 
 class TransferReader(AsyncIterator[bytes]):
-    """One client's way through the file."""
+    """One client's way through the file.
+
+    Attributes:
+        position: What it has had.
+    """
 
     def __init__(self, transfer: Transfer) -> None:
+        self.position = 0
         self._transfer = transfer
-        self._position = 0
         self._is_closed = False
+        self._is_cut = False
+        self._moving: Deferred[None] | None = None
 
     async def __anext__(self) -> bytes:
-        piece = await self._transfer.read_from(self._position)
+        if self._is_cut:
+            raise unavailable("The client was too slow for media that can't be kept.")
+        piece = await self._transfer.read_from(self.position)
         if not piece:
             raise StopAsyncIteration
-        self._position += len(piece)
+        self.position += len(piece)
+        self._moved()
         return piece
 
     async def aclose(self) -> None:
         """The client has it all, or has left."""
         if not self._is_closed:
             self._is_closed = True
-            await self._transfer.reader_left()
+            await self._transfer.reader_left(self)
+            self._moved()
+
+    async def moved(self) -> None:
+        """Wait until it has had more, or has left. For one who waits."""
+        self._moving = Deferred(lambda _: None)
+        try:
+            await self._moving
+        finally:
+            self._moving = None
+
+    async def cut(self) -> None:
+        """Give it no more: it holds up others."""
+        self._is_cut = True
+        await self._transfer.reader_left(self)
+
+    def _moved(self) -> None:
+        if self._moving is not None and not self._moving.called:
+            self._moving.callback(None)

@@ -60,6 +60,11 @@ class Hooks:
     def __len__(self) -> int:
         return len(self._hooks)
 
+    @property
+    def demand_to_see(self) -> bool:
+        """Whether a file that can't be shown to one of them is refused."""
+        return any(hook.refuses_on_failure for hook in self._hooks)
+
     def replace(self, hooks: Sequence[Hook]) -> None:
         """Take over a changed configuration: the old plugins end (D53)."""
         old, self._hooks = self._hooks, hooks

@@ -12,7 +12,8 @@ from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 
-_REQUIRES_AUTH = "io.t2bot.requires_authentication"
+REQUIRES_AUTH = "io.t2bot.requires_authentication"
+"""The condition of frozen media in ``restricted_media``."""
 
 _SELECT = f"""
     SELECT m.origin, m.media_id, m.upload_name, m.content_type, m.user_id,
@@ -20,7 +21,7 @@ _SELECT = f"""
         m.datastore_id, r.condition_value
     FROM media AS m LEFT JOIN restricted_media AS r
         ON r.origin = m.origin AND r.media_id = m.media_id
-        AND r.condition_type = '{_REQUIRES_AUTH}'
+        AND r.condition_type = '{REQUIRES_AUTH}'
 """  # noqa: S608
 
 
@@ -86,9 +87,15 @@ class MediaStore:
             "is_restricted",
             "SELECT 1 FROM restricted_media WHERE origin = ? AND media_id = ?"
             " AND condition_type = ? AND condition_value = 'true'",
-            (origin, media_id, _REQUIRES_AUTH),
+            (origin, media_id, REQUIRES_AUTH),
         )
         return row is not None
+
+    async def is_quarantined_hash(self, sha256_hash: str) -> bool:
+        """Whether any record with this content is quarantined (R86)."""
+        return await self._db.interaction(
+            "is_quarantined_hash", self.is_quarantined_hash_txn, sha256_hash
+        )
 
     def get_media_txn(
         self, txn: Transaction, origin: str, media_id: str
@@ -161,7 +168,7 @@ class MediaStore:
                 "INSERT INTO restricted_media"
                 " (origin, media_id, condition_type, condition_value)"
                 " VALUES (?, ?, ?, 'true') ON CONFLICT (origin, media_id) DO NOTHING",
-                (record.origin, record.media_id, _REQUIRES_AUTH),
+                (record.origin, record.media_id, REQUIRES_AUTH),
             )
         last_access.touch_txn(txn, {record.sha256_hash: record.creation_ts})
         stored = self.get_media_txn(txn, record.origin, record.media_id)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock as FakeReactor
 from twisted.trial.unittest import TestCase
 
 from mmr.config.datastores import DatastoreConfig
-from mmr.datastores.base import DatastoreError
+from mmr.datastores.base import DatastoreError, DatastoreFull
 from mmr.datastores.registry import Datastores, HasDatastores, file_provider
 from mmr.errors import StartupError
 from mmr.types import Kind
@@ -109,6 +109,29 @@ class ChoiceTests(TestCase):
             await datastores.choose(Kind.ARCHIVES, two)
             self.assertEqual(totals.reads, reads)
             reactor.advance(5)
+
+    async def test_above_its_cap_a_datastore_takes_no_remote_media(self) -> None:
+        """R82."""
+        totals = Totals({"small": 99, "large": 150})
+        section = Homeserver(
+            (
+                entry("small", remoteMediaCapBytes=99),
+                entry("large", remoteMediaCapBytes=200),
+            )
+        )
+        stores = registry(*section.datastores, totals=totals)
+        chosen = await stores.choose(Kind.REMOTE_MEDIA, section)
+        self.assertEqual(chosen.id, "large")
+        chosen = await stores.choose(Kind.LOCAL_MEDIA, section)
+        self.assertEqual(chosen.id, "small")
+
+    async def test_when_all_are_above_their_caps_that_is_told(self) -> None:
+        """R82: the file is passed through then."""
+        section = Homeserver((entry("one", remoteMediaCapBytes=10),))
+        stores = registry(*section.datastores, totals=Totals({"one": 10}))
+        with self.assertRaises(DatastoreFull):
+            await stores.choose(Kind.REMOTE_MEDIA, section)
+        await stores.choose(Kind.LOCAL_MEDIA, section)
 
     async def test_no_datastore_for_a_kind_names_the_setting(self) -> None:
         ours = Homeserver((entry("a", ["thumbnails"]),))
