@@ -63,8 +63,8 @@ class DatastoreError(MatrixError):
 class DatastoreFull(DatastoreError):
     """No space, or so little that the rest is kept for the system (R82)."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, "The media store has no space left", 503)
+    def __init__(self, detail: str, level: int = logging.ERROR) -> None:
+        super().__init__(detail, "The media store has no space left", 503, level)
 
 
 class ObjectWriter(Protocol):
