@@ -53,6 +53,7 @@ class Desk:
 
         Raises:
             Refused: when the source can't be drawn, however that came about.
+            WorkAbandoned: `abandon` was called.
             MatrixError: 503 when no worker can be had.
             OSError: when the source can't be opened.
         """
@@ -67,6 +68,11 @@ class Desk:
         if family not in self._others:
             raise Refused(Refusal.UNSUPPORTED)
         return self._others[family]
+
+    def abandon(self) -> None:
+        """End a running job now; others follow. Doesn't block; any thread."""
+        for slot in self._slots:
+            slot.abandon()
 
     def interrupt(self) -> None:
         """End a running job now. Doesn't block; any thread."""

@@ -7,14 +7,11 @@ a bomb costs one decode however many ask for it (R34).
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import attrs
-
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorFromThreads
 
 from mmr.errors import unavailable
 from mmr.thumbnailing.desk import Desk
@@ -30,6 +27,7 @@ from mmr.thumbnailing.model import (
 from mmr.thumbnailing.process import WORKER_COMMAND, Outcome
 from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.sizes import TargetSize
+from mmr.thumbnailing.waiting import Asker, Found, Group, Task, Wanted
 from mmr.util.clock import Clock
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.threads import WorkerPool
@@ -38,81 +36,11 @@ GATHER_SECONDS = 0.005
 """A client that opens a room asks for several sizes at once, on several connections."""
 MAX_TARGETS = 16
 """In one job, so that all results fit into its time and its file."""
+LINGER_SECONDS = 0.5
+"""A job that nobody waits for any more may go on for so long: many end by then, and a
+worker that is killed has to be replaced (R66)."""
 
 _DEFAULTS = RenderOptions()
-
-
-@attrs.frozen
-class _Group:
-    """What requests must have in common to share a decode, and a failure."""
-
-    key: str
-    declared_type: str
-    options: RenderOptions
-    describe: bool = False
-    blurhash: BlurhashSize | None = None
-
-
-@attrs.frozen
-class _Found:
-    info: ImageInfo
-    rendered: Rendered | None
-
-
-@attrs.frozen(eq=False)
-class _Asker:
-    source: Path
-    answer: Deferred[_Found]
-
-
-# What is wanted: a thumbnail, or (None) only the information.
-_Wanted = TargetSize | None
-
-
-@attrs.define(eq=False)
-class _Task:
-    """The requests for one source."""
-
-    group: _Group
-    askers: dict[_Wanted, list[_Asker]] = attrs.field(factory=dict)
-    gathering: IDelayedCall | None = None
-    """Set while the task is not to be started yet."""
-
-    @property
-    def targets(self) -> tuple[TargetSize, ...]:
-        return tuple(wanted for wanted in self.askers if wanted is not None)
-
-    def each_asker(self) -> Iterator[_Asker]:
-        return itertools.chain.from_iterable(self.askers.values())
-
-    def add(self, wanted: _Wanted, asker: _Asker) -> None:
-        self.askers.setdefault(wanted, []).append(asker)
-
-    def remove(self, wanted: _Wanted, answer: Deferred[_Found]) -> None:
-        left = [a for a in self.askers.pop(wanted, []) if a.answer is not answer]
-        if left:
-            self.askers[wanted] = left
-
-    def drop(self) -> list[_Asker]:
-        """Never start this; returns who waits for it."""
-        if self.gathering is not None:
-            self.gathering.cancel()
-            self.gathering = None
-        return list(self.each_asker())
-
-    def split(self, targets: int) -> _Task | None:
-        """Move the targets past the first so many into a task of their own.
-
-        And animated ones past the first: each takes as long as many stills.
-        """
-        animated = [target for target in self.targets if target.animated]
-        now = [target for target in self.targets if target not in animated[1:]]
-        rest = [target for target in self.targets if target not in now[:targets]]
-        if not rest:
-            return None
-        later = _Task(self.group)
-        later.askers.update((target, self.askers.pop(target)) for target in rest)
-        return later
 
 
 class ThumbnailPool:
@@ -144,8 +72,8 @@ class ThumbnailPool:
         self._threads = WorkerPool("thumbnails", workers, workers, reactor)
         self._slots = [Desk(command, limits, temp_dir) for _ in range(workers)]
         self._idle = list(self._slots)
-        self._queue: dict[_Group, _Task] = {}
-        self._running: dict[_Group, _Task] = {}
+        self._queue: dict[Group, Task] = {}
+        self._running: dict[Group, Task] = {}
         self._under_way: set[Deferred[None]] = set()
         self._failures = FailureMemory(clock)
         self._is_started = False
@@ -200,7 +128,7 @@ class ThumbnailPool:
         key: str,
     ) -> ImageInfo:
         """Look at a source without decoding it; limits and errors as for `render`."""
-        group = _Group(key, declared_type, options)
+        group = Group(key, declared_type, options)
         return (await self._ask(group, None, source)).info
 
     async def look_inside(
@@ -221,7 +149,7 @@ class ThumbnailPool:
             key: The same.
             blurhash: Make one like this, too.
         """
-        group = _Group(key, declared_type, options, True, blurhash)
+        group = Group(key, declared_type, options, True, blurhash)
         return (await self._ask(group, None, source)).info
 
     async def render(
@@ -264,49 +192,70 @@ class ThumbnailPool:
         key: str,
     ) -> tuple[ImageInfo, Rendered]:
         """As `probe` and `render`, in one job."""
-        group = _Group(key, declared_type, options)
+        group = Group(key, declared_type, options)
         found = await self._ask(group, target, source)
         assert found.rendered is not None
         return found.info, found.rendered
 
-    async def _ask(self, group: _Group, wanted: _Wanted, source: Path) -> _Found:
+    async def _ask(self, group: Group, wanted: Wanted, source: Path) -> Found:
         self._accept()
         refusal = self._failures.recall(group)
         if refusal is not None:
             raise refusal_error(refusal)
         task = self._task_for(group, wanted)
-        answer: Deferred[_Found] = Deferred(
+        answer: Deferred[Found] = Deferred(
             lambda left: self._forget(group, wanted, left)
         )
-        task.add(wanted, _Asker(source, answer))
-        return await answer
+        asker = Asker(source, answer)
+        task.add(wanted, asker)
+        try:
+            return await answer
+        except CancelledError:
+            running = self._running.get(group)
+            if running is not None and running.reading is asker:
+                # A worker is just opening or reading the source: it has to stay.
+                await running.over()
+            raise
 
-    def _task_for(self, group: _Group, wanted: _Wanted) -> _Task:
+    def _task_for(self, group: Group, wanted: Wanted) -> Task:
         running, queued = self._running.get(group), self._queue.get(group)
-        if running is not None and wanted in running.askers:
+        if running is not None and running.takes(wanted):
             return running
         if queued is not None and wanted in queued.askers:
             return queued
         if self.waiting >= self._max_waiting:
             raise unavailable("The server is busy (thumbnails). Try again later.")
         if queued is None:
-            queued = self._queue[group] = _Task(group)
+            queued = self._queue[group] = Task(group)
             queued.gathering = self._clock.call_later(
                 GATHER_SECONDS, self._is_gathered, queued
             )
         return queued
 
-    def _is_gathered(self, task: _Task) -> None:
+    def _is_gathered(self, task: Task) -> None:
         task.gathering = None
         self._start_tasks()
 
-    def _forget(self, group: _Group, wanted: _Wanted, answer: Deferred[_Found]) -> None:
-        """The asker is gone. Work that has begun goes on: it can't be taken back."""
-        for tasks in (self._queue, self._running):
-            if group in tasks:
-                tasks[group].remove(wanted, answer)
-        if group in self._queue and not self._queue[group].askers:
-            self._queue.pop(group).drop()
+    def _forget(self, group: Group, wanted: Wanted, answer: Deferred[Found]) -> None:
+        """The asker is gone."""
+        queued, running = self._queue.get(group), self._running.get(group)
+        if queued is not None:
+            queued.leave(wanted, answer)
+            if not queued.is_wanted:
+                self._queue.pop(group).drop()
+        if running is not None:
+            running.leave(wanted, answer)
+            if not running.is_wanted and running.lingering is None:
+                running.lingering = self._clock.call_later(
+                    LINGER_SECONDS, self._give_up, running
+                )
+
+    def _give_up(self, task: Task) -> None:
+        """End a job, unless somebody wants it again."""
+        task.lingering = None
+        if not task.is_wanted and task.desk is not None:
+            task.is_given_up = True
+            task.desk.abandon()
 
     def _start_tasks(self) -> None:
         for group, task in list(self._queue.items()):
@@ -319,7 +268,9 @@ class ThumbnailPool:
             if rest is not None:
                 self._queue[group] = rest
             self._running[group] = task
-            done = Deferred.fromCoroutine(self._run(task, self._idle.pop()))
+            task.desk = self._idle.pop()
+            task.reading = next(task.each_asker())
+            done = Deferred.fromCoroutine(self._run(task, task.desk, task.reading))
             self._under_way.add(done)
             done.addBoth(self._is_done, done)
 
@@ -327,7 +278,7 @@ class ThumbnailPool:
         self._under_way.discard(done)
         return result
 
-    async def _run(self, task: _Task, slot: Desk) -> None:
+    async def _run(self, task: Task, desk: Desk, asker: Asker) -> None:
         group = task.group
         job = Job(
             group.declared_type,
@@ -336,30 +287,30 @@ class ThumbnailPool:
             group.describe,
             group.blurhash,
         )
-        source = next(task.each_asker()).source
         self.jobs_started += 1
         outcome: Outcome | Exception
         try:
-            outcome = await self._threads.run(slot.run, source, job)
+            outcome = await self._threads.run(desk.run, asker.source, job)
         except Exception as error:
             outcome = error
         del self._running[group]
-        self._idle.append(slot)
+        self._idle.append(desk)
         if isinstance(outcome, Outcome):
             self._succeed(task, job, outcome)
         else:
             self._fail(task, outcome)
+        task.ended()
         self._start_tasks()
 
-    def _succeed(self, task: _Task, job: Job, outcome: Outcome) -> None:
-        drawn: dict[_Wanted, Rendered | None] = {None: None}
+    def _succeed(self, task: Task, job: Job, outcome: Outcome) -> None:
+        drawn: dict[Wanted, Rendered | None] = {None: None}
         drawn.update(zip(job.targets, outcome.rendered, strict=True))
         for wanted, askers in list(task.askers.items()):
             for asker in list(askers):
                 if not asker.answer.called:
-                    asker.answer.callback(_Found(outcome.info, drawn[wanted]))
+                    asker.answer.callback(Found(outcome.info, drawn[wanted]))
 
-    def _fail(self, task: _Task, error: Exception) -> None:
+    def _fail(self, task: Task, error: Exception) -> None:
         askers = list(task.each_asker())
         if not isinstance(error, Refused):
             _fail_all(askers, error)
@@ -388,7 +339,7 @@ class ThumbnailPool:
             self._threads.stop()
 
 
-def _fail_all(askers: list[_Asker], error: Exception) -> None:
+def _fail_all(askers: list[Asker], error: Exception) -> None:
     for asker in askers:
         # Who is told first may cancel what others wait for.
         if not asker.answer.called:

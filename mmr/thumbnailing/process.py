@@ -74,6 +74,7 @@ class WorkerSlot:
 
         Raises:
             Refused: when the source can't be drawn, however that came about.
+            WorkAbandoned: `abandon` was called.
             MatrixError: 503 when no worker can be had.
             OSError: when the source can't be opened.
         """
@@ -117,6 +118,10 @@ class WorkerSlot:
                 )
             )
         return Outcome(reply.info, tuple(rendered))
+
+    def abandon(self) -> None:
+        """End a running job now; others follow. Doesn't block; any thread."""
+        self._place.abandon()
 
     def interrupt(self) -> None:
         """End a running job now. Doesn't block; any thread."""

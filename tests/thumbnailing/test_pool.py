@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from PIL import Image
@@ -359,6 +359,65 @@ class QueueTests(PoolTestCase):
         self.assertIs(await self.refused(running[1]), Refusal.BROKEN)
         with self.assertRaises(CancelledError):
             await running[0]
+
+    async def started(self, source: Path) -> Deferred[Rendered]:
+        """A render that a worker has begun with."""
+        running = self.render(source)
+        await self.until(lambda: bool(self.pool.running and self.workers()))
+        return running
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await Clock(reactor).sleep(0.01)
+
+    async def test_a_job_that_nobody_waits_for_is_ended(self) -> None:
+        """R66: within a second, with its worker; the next one finds everything."""
+        source = self.bad("hang")
+        await self.render(self.good())
+        [worker] = self.workers()
+        running = await self.started(source)
+        left_at = Clock(reactor).monotonic()
+        running.cancel()
+        with self.assertRaises(CancelledError):
+            await running
+        self.assertLess(Clock(reactor).monotonic() - left_at, 1)
+        self.assertEqual(self.pool.running, 0)
+        self.assertNotIn(worker, self.workers())
+
+        again = await self.started(source)
+        self.assertEqual(self.pool.jobs_started, 3)
+        again.addErrback(lambda _: None).cancel()
+        await self.until(lambda: not self.pool.running)
+        self.assertEqual((await self.render(self.good())).width, 100)
+
+    async def test_a_short_job_ends_by_itself(self) -> None:
+        """To replace its worker would cost more."""
+        await self.render(self.good())
+        workers = self.workers()
+        (await self.started(self.bad("slow 0.1"))).addErrback(lambda _: None).cancel()
+        await self.until(lambda: not self.pool.running)
+        await self.render(self.good())
+        self.assertEqual(self.workers(), workers)
+
+    async def test_who_comes_back_soon_finds_the_job(self) -> None:
+        source = self.bad("slow 0.2")
+        running = await self.started(source)
+        running.cancel()
+        again = self.render(source)
+        self.assertIs(await self.refused(again), Refusal.BROKEN)
+        self.assertEqual(self.pool.jobs_started, 1)
+        with self.assertRaises(CancelledError):
+            await running
+
+    async def test_the_source_stays_until_the_worker_has_done_with_it(self) -> None:
+        """R66: its descriptor may be another file's a moment later."""
+        running = await self.started(self.bad("slow 0.2"))
+        busy: list[int] = []
+        running.addErrback(lambda _: busy.append(self.pool.running))
+        running.cancel()
+        self.assertEqual((busy, self.pool.running), ([], 1))
+        await self.until(lambda: bool(busy))
+        self.assertEqual(busy, [0])
 
     async def test_stopping_ends_everything_at_once(self) -> None:
         running = self.render(self.bad("hang"))

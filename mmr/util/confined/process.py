@@ -130,6 +130,10 @@ class WorkerLost(Exception):
     """The worker died of a job, took too long, or answered nonsense."""
 
 
+class WorkAbandoned(Exception):
+    """Nobody wants the answer of the job any more."""
+
+
 class WorkerPlace:
     """A place for one worker process, which is replaced when it dies or gets old.
 
@@ -158,6 +162,8 @@ class WorkerPlace:
         self._arguments = arguments
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
+        self._is_busy = False
+        self._is_abandoned = False
         self._is_stopped = False
 
     def describe(self) -> list[str]:
@@ -179,9 +185,27 @@ class WorkerPlace:
 
         Raises:
             WorkerLost: it has been replaced.
+            WorkAbandoned: `abandon` was called.
             MatrixError: 503 when no worker can be had.
         """
+        with self._lock:
+            self._is_busy, self._is_abandoned = True, False
+        try:
+            return self._exchange(message, files, decode)
+        finally:
+            with self._lock:
+                self._is_busy = False
+
+    def _exchange(
+        self,
+        message: dict[str, Any],
+        files: tuple[int, ...],
+        decode: Callable[[dict[str, Any]], T],
+    ) -> T:
         worker = self._running_worker()
+        if self._is_abandoned:
+            # It was just being started.
+            raise WorkAbandoned
         worker.channel.limit(self._limits.wall_seconds)
         try:
             worker.channel.send(message, files)
@@ -202,6 +226,8 @@ class WorkerPlace:
         self.discard()
         if self._is_stopped:
             raise unavailable("The server is shutting down")
+        if self._is_abandoned:
+            raise WorkAbandoned
         logger.warning("A %s worker was lost: %r, %s", self._name, error, words)
 
     def _running_worker(self) -> WorkerProcess:
@@ -235,6 +261,14 @@ class WorkerPlace:
             worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
+
+    def abandon(self) -> None:
+        """End a running job now; others follow. Doesn't block; any thread."""
+        with self._lock:
+            if self._is_busy:
+                self._is_abandoned = True
+                if self._worker is not None:
+                    self._worker.kill()
 
     def interrupt(self) -> None:
         """End a running job now, for good. Doesn't block; any thread."""
