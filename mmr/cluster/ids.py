@@ -16,6 +16,7 @@ _MAX_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
 
 # MMR's mark of its second way to name objects (mmr-storage §3).
 _OBJECT_SUFFIX = "idv2fmt"
+_SHARED_DIGITS = 4
 
 
 class IdGenerator:
@@ -48,6 +49,13 @@ class IdGenerator:
     def object_name(self) -> str:
         """A name for an object; the datastore makes a location of it."""
         return self.unique_id() + _OBJECT_SUFFIX
+
+    def object_names(self, count: int) -> list[str]:
+        """Names for objects that are stored together: they share their first digits,
+        which make the folder of a file datastore.
+        """
+        names = [self.object_name() for _ in range(count)]
+        return [names[0][:_SHARED_DIGITS] + name[_SHARED_DIGITS:] for name in names]
 
     def _snowflake(self) -> int:
         # Our own time never goes back, and runs ahead when a millisecond is used up:

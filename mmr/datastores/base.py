@@ -225,6 +225,21 @@ class Redirecting(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesMany(Protocol):
+    """A datastore that stores many small objects for little more than one."""
+
+    async def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Store objects, given as locations and contents. All are visible and durable
+        when this returns (R91).
+
+        Raises:
+            DatastoreError: none may be relied on. Some may be visible; the caller has
+                named them and gives them up.
+        """
+        ...
+
+
 class MemoryObject:
     """A stored object that was small enough to be read when it was opened."""
 

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from mmr.datastores.base import (
@@ -16,6 +16,7 @@ from mmr.datastores.base import (
     ObjectWriter,
     StoredObject,
 )
+from mmr.datastores.file_batch import FileBatch
 from mmr.datastores.file_writer import TEMPORARY_SUFFIX, FileWriter
 from mmr.datastores.filesystem import (
     FileSystem,
@@ -86,6 +87,10 @@ class FileDatastore:
             await self._run("use", self.folders.base, self.space.refresh)
         self.space.require(size)
         return FileWriter(self)
+
+    async def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See `TakesMany.put_all`."""
+        await self.files.run(FileBatch(self, objects).put)
 
     async def open(self, location: str) -> StoredObject:
         """See `Datastore.open`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import errno
 import functools
 import hashlib
 import logging
@@ -216,12 +215,8 @@ class FileWriter:
             self._fs.close(fd)
 
     def _rename(self, target: str) -> None:
-        # Names are random and never repeat: this guards against a mistake in the
-        # caller, so that no race is left to close.
-        if self._fs.exists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         assert self._path is not None
-        self._fs.rename(self._path, target)
+        self._fs.rename_new(self._path, target)
         self._store.unfinished.discard(self._path)
         self._path = target
 

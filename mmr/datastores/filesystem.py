@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from mmr.datastores import whole_flush
 from mmr.datastores.base import DatastoreError, DatastoreFull
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,6 +85,22 @@ class FileSystem:
         finally:
             os.close(fd)
 
+    def open_whole(self, folder: str) -> int | None:
+        """Get ready to flush all of a folder's file system at once.
+
+        Returns:
+            A descriptor for `flush_whole`, or None where each file has to be flushed.
+        """
+        fd = os.open(folder, _FOLDER)
+        if whole_flush.is_reliable(fd):
+            return fd
+        os.close(fd)
+        return None
+
+    def flush_whole(self, fd: int) -> None:
+        """Flush all that was written to the file system."""
+        whole_flush.flush(fd)
+
     def exists(self, path: str) -> bool:
         """Whether anything, even a broken link, is at the path."""
         return os.path.lexists(path)
@@ -91,6 +108,14 @@ class FileSystem:
     def rename(self, source: str, target: str) -> None:
         """Move within the file system."""
         os.rename(source, target)
+
+    def rename_new(self, source: str, target: str) -> None:
+        """Move within the file system, to where nothing may be."""
+        # Names are random and never repeat: this guards against a mistake in the
+        # caller, so that no race is left to close.
+        if self.exists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        self.rename(source, target)
 
     def unlink(self, path: str) -> None:
         """Remove a file or a link."""

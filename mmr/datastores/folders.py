@@ -94,6 +94,20 @@ class Folders:
         self._fs.fsync_folder(parent)
         self._durable.add(path)
 
+    def make_below_base(self, path: str) -> None:
+        """Make a folder below the base, and its parents. The caller flushes them all,
+        and says so: `note_flushed`.
+        """
+        if path not in self._durable:
+            self.make_below_base(os.path.dirname(path))
+            self.make(path)
+
+    def note_flushed(self, path: str) -> None:
+        """The whole file system was flushed since a folder was made."""
+        while path not in self._durable:
+            self._durable.add(path)
+            path = os.path.dirname(path)
+
     def make_base(self) -> None:
         """Make the base and the folders above it, and put them on disk."""
         missing = []
