@@ -12,12 +12,13 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
 from mmr.cluster.postgres import PostgresSession, SessionLost
 from mmr.cluster.redis import Redis, RedisUnavailable, Shard
 from mmr.util.clock import Clock
+from mmr.util.shield import shield
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Leases:
         deadline = self._clock.monotonic() + _PATIENCE_SECONDS
         pause = _FIRST_LOOK_SECONDS
         while True:
-            lease = await self.take(name)
+            lease = await self._take_or_give_back(name)
             if lease is not None or self._clock.monotonic() >= deadline:
                 break
             await self._clock.sleep(pause)
@@ -123,6 +124,22 @@ class Leases:
         finally:
             if lease is not None:
                 await lease.release()
+
+    async def _take_or_give_back(self, name: str) -> Lease | None:
+        """As `take`; what comes after the caller was cancelled is given back."""
+        is_left = False
+
+        async def take() -> Lease | None:
+            lease = await self.take(name)
+            if is_left and lease is not None:
+                await lease.release()
+            return lease
+
+        try:
+            return await shield(take())
+        except CancelledError:
+            is_left = True
+            raise
 
     async def _take_from_redis(self, shard: Shard, key: str) -> Lease | None:
         token = os.urandom(16).hex()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from mmr.cluster import leases as leases_module
 from mmr.cluster.leases import Lease, Leases
@@ -47,7 +48,8 @@ class LeaseCases:
     assertEqual: Callable[..., None]
     assertIsNone: Callable[..., None]
     assertIsNotNone: Callable[..., None]
-    assertRaises: Callable[..., object]
+    assertRaises: Callable[..., Any]
+    eventually: Callable[..., Awaitable[None]]
     processes: Callable[[], Awaitable[list[Leases]]]
 
     async def take(self, leases: Leases, name: str) -> Lease | None:
@@ -86,6 +88,27 @@ class LeaseCases:
             await first.once("thing", workshop.find, workshop.fail)
         await second.once("thing", workshop.find, workshop.make)
         self.assertEqual(workshop.made, 2)
+
+    async def test_who_leaves_holds_nothing_up(self) -> None:
+        """R66: neither while it takes the lease, nor while it works, nor after."""
+        first, second, _ = await self.processes()
+        workshop = Workshop(self.clock)
+        for seconds in (0, 0.1):
+            work = first.once("thing", workshop.find, workshop.make)
+            asking = Deferred.fromCoroutine(work)
+            await self.clock.sleep(seconds)
+            asking.cancel()
+            with self.assertRaises(CancelledError):
+                await asking
+        self.assertIsNone(workshop.thing)
+
+        async def is_free() -> bool:
+            lease = await second.take("thing")
+            if lease is not None:
+                await lease.release()
+            return lease is not None
+
+        await self.eventually(is_free, seconds=2)
 
 
 class RedisLeaseTests(LeaseCases, ClusterCase):

@@ -66,6 +66,65 @@ class SingleFlightTest(SynchronousTestCase):
         self.assertEqual(self.successResultOf(late), 7)
 
 
+class DroppedFlightTest(SynchronousTestCase):
+    """R66: costly work ends when nobody waits for it any more."""
+
+    def setUp(self) -> None:
+        self.flight: SingleFlight[str, int] = SingleFlight(is_dropped=True)
+        self.works: list[Deferred[int]] = []
+        self.clearing_up: Deferred[None] | None = None
+        self.ended: list[str] = []
+
+    def ask(self) -> Deferred[int]:
+        async def work() -> int:
+            self.works.append(Deferred())
+            try:
+                return await self.works[-1]
+            except CancelledError:
+                if self.clearing_up is not None:
+                    await self.clearing_up
+                self.ended.append("cancelled")
+                raise
+
+        return Deferred.fromCoroutine(self.flight.run("key", work))
+
+    def leave(self, asker: Deferred[int]) -> None:
+        asker.cancel()
+        self.failureResultOf(asker, CancelledError)
+
+    def test_it_goes_on_while_somebody_waits(self) -> None:
+        first, second, third = (self.ask() for _ in range(3))
+        self.leave(first)
+        self.leave(third)
+        self.assertEqual(self.ended, [])
+        self.works[0].callback(7)
+        self.assertEqual(self.successResultOf(second), 7)
+        self.assertEqual(len(self.flight), 0)
+
+    def test_it_is_cancelled_when_the_last_one_has_left(self) -> None:
+        askers = [self.ask() for _ in range(2)]
+        for asker in askers:
+            self.leave(asker)
+        self.assertEqual((self.ended, len(self.flight)), (["cancelled"], 0))
+
+    def test_who_comes_while_it_is_cleared_up_begins_anew(self) -> None:
+        self.clearing_up = Deferred()
+        self.leave(self.ask())
+        late = self.ask()
+        self.assertEqual((len(self.works), self.ended), (2, []))
+        self.clearing_up.callback(None)
+        self.assertEqual((self.ended, len(self.flight)), (["cancelled"], 1))
+        self.works[1].callback(7)
+        self.assertEqual(self.successResultOf(late), 7)
+
+    def test_an_asker_that_makes_another_leave_disturbs_nothing(self) -> None:
+        first, second = self.ask(), self.ask()
+        first.addCallback(lambda _: second.cancel())
+        self.works[0].callback(7)
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.ended, [])
+
+
 class ShieldTest(SynchronousTestCase):
     def start(self) -> tuple[Deferred[int], Deferred[int], list[int]]:
         inner: Deferred[int] = Deferred()
