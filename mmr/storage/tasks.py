@@ -16,6 +16,7 @@ _MAX_ERROR_LENGTH = 500
 
 _SELECT = """
     SELECT t.id, t.task, t.params, t.start_ts, t.end_ts, t.error,
+        COALESCE(p.held_until_ts, 0),
         COALESCE(p.done, 0), COALESCE(p.failed, 0), COALESCE(p.total, 0),
         COALESCE(p.bytes_done, 0)
     FROM background_tasks AS t LEFT JOIN mmr_task_progress AS p ON p.task_id = t.id
@@ -44,6 +45,8 @@ class Task:
         start_ts: Created at, ms since the epoch.
         end_ts: 0 while it is unfinished.
         error: Why it failed; empty else.
+        held_until_ts: The process that made the task keeps it for itself until then,
+            ms since the epoch.
     """
 
     id: int
@@ -52,6 +55,7 @@ class Task:
     start_ts: int
     end_ts: int
     error: str
+    held_until_ts: int
     progress: Progress
 
     @property
@@ -61,10 +65,11 @@ class Task:
 
 
 def _task(row: Row) -> Task:
-    task_id, name, params, start_ts, end_ts, error, *progress = row
+    task_id, name, params, start_ts, end_ts, error, held, *progress = row
     if isinstance(params, str):  # psycopg2 reads JSON by itself.
         params = json.loads(params)
-    return Task(task_id, name, params, start_ts, end_ts, error, Progress(*progress))
+    done = Progress(*progress)
+    return Task(task_id, name, params, start_ts, end_ts, error, held, done)
 
 
 class TaskStore:
@@ -90,7 +95,41 @@ class TaskStore:
         )
         row = txn.fetchone()
         assert row is not None
-        return Task(row[0], name, params, now_ms, 0, "", Progress())
+        return Task(row[0], name, params, now_ms, 0, "", 0, Progress())
+
+    async def create_held(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        memo: str,
+        now_ms: int,
+        held_until_ms: int,
+    ) -> Task:
+        """Add a task that its maker does, unless that stops to report.
+
+        Args:
+            memo: What is needed to go on with it; see `get_memo`.
+        """
+
+        def create_held_txn(txn: Transaction) -> Task:
+            task = self.create_txn(txn, name, params, now_ms)
+            txn.execute(
+                "INSERT INTO mmr_task_progress (task_id, memo, held_until_ts)"
+                " VALUES (?, ?, ?)",
+                (task.id, memo, held_until_ms),
+            )
+            return attrs.evolve(task, held_until_ts=held_until_ms)
+
+        return await self._db.interaction("create_held_task", create_held_txn)
+
+    async def get_memo(self, task_id: int) -> str:
+        """What `create_held` was given; empty when the task has ended."""
+        row = await self._db.fetch_one(
+            "get_task_memo",
+            "SELECT memo FROM mmr_task_progress WHERE task_id = ?",
+            (task_id,),
+        )
+        return row[0] if row else ""
 
     async def get(self, task_id: int) -> Task | None:
         """One task."""
@@ -124,10 +163,17 @@ class TaskStore:
                 " WHERE id = ? AND end_ts <= 0",
                 (now_ms, error.replace("\0", "")[:_MAX_ERROR_LENGTH], task_id),
             )
+            txn.execute(
+                "UPDATE mmr_task_progress SET memo = '', held_until_ts = 0"
+                " WHERE task_id = ?",
+                (task_id,),
+            )
 
         await self._db.interaction("finish_task", finish_txn)
 
-    async def report(self, task_id: int, progress: Progress, now_ms: int) -> bool:
+    async def report(
+        self, task_id: int, progress: Progress, now_ms: int, held_until_ms: int = 0
+    ) -> bool:
         """Note how far a task is.
 
         Returns:
@@ -137,17 +183,29 @@ class TaskStore:
         def report_txn(txn: Transaction) -> bool:
             txn.execute(
                 "INSERT INTO mmr_task_progress"
-                " (task_id, done, failed, total, bytes_done, updated_ts)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (task_id) DO UPDATE SET"
+                " (task_id, done, failed, total, bytes_done, updated_ts, held_until_ts)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (task_id) DO UPDATE SET"
                 " done = excluded.done, failed = excluded.failed,"
                 " total = excluded.total, bytes_done = excluded.bytes_done,"
-                " updated_ts = excluded.updated_ts RETURNING is_cancelled",
-                (task_id, *attrs.astuple(progress), now_ms),
+                " updated_ts = excluded.updated_ts,"
+                " held_until_ts = excluded.held_until_ts RETURNING is_cancelled",
+                (task_id, *attrs.astuple(progress), now_ms, held_until_ms),
             )
             row = txn.fetchone()
             return row is not None and not row[0]
 
         return await self._db.interaction("report_task", report_txn)
+
+    async def release(self, task_id: int) -> None:
+        """Let others go on with a task that was held."""
+
+        def release_txn(txn: Transaction) -> None:
+            txn.execute(
+                "UPDATE mmr_task_progress SET held_until_ts = 0 WHERE task_id = ?",
+                (task_id,),
+            )
+
+        await self._db.interaction("release_task", release_txn)
 
     async def cancel(self, task_id: int) -> None:
         """Have a task stop where it is. Whoever runs it looks now and then."""

@@ -185,7 +185,8 @@ class UsageStore:
         )
         total = await self._db.fetch_one(
             "count_users_usage",
-            f"SELECT COUNT(DISTINCT m.user_id) FROM media AS m WHERE {where}",  # noqa: S608
+            "SELECT COUNT(*) FROM (SELECT DISTINCT m.user_id FROM media AS m"  # noqa: S608
+            f" WHERE {where}) AS users",
             params,
         )
         assert total is not None

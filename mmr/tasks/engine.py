@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+import attrs
+
 from twisted.internet.defer import CancelledError, Deferred
 
 from mmr.errors import MatrixError
@@ -17,34 +19,50 @@ logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 2.0
 _MAX_LISTED = 1000
+# Who works on a held task says so every two seconds. So long a silence is a crash; and
+# were it none, two that do the same purge don't disturb each other.
+_HELD_MS = 30_000
 
 
 class TaskFailed(Exception):
     """A task can't be done. The text is for the admin, and names no path."""
 
 
-class _Stopped(Exception):
-    """Somebody cancelled the task."""
+class TaskCancelled(Exception):
+    """Somebody wants the task to stop."""
 
 
 class TaskReporter:
-    """A task's way to say how far it is, and to learn that it shall stop."""
+    """A task's way to say how far it is, and to learn that it shall stop.
 
-    def __init__(self, task: Task, store: TaskStore, clock: Clock) -> None:
+    Args:
+        is_held: Others leave the task alone as long as this process reports.
+    """
+
+    def __init__(
+        self, task: Task, store: TaskStore, clock: Clock, *, is_held: bool = False
+    ) -> None:
         self._task = task
         self._store = store
         self._clock = clock
+        self._is_held = is_held
         self._reported_at: float | None = None
 
     async def report(self, progress: Progress, *, now: bool = False) -> None:
-        """To be called often; it is written every two seconds, or now."""
+        """To be called often; it is written every two seconds, or now.
+
+        Raises:
+            TaskCancelled: to be let through.
+        """
         at = self._clock.monotonic()
         last = self._reported_at
         if not now and last is not None and at - last < _REPORT_SECONDS:
             return
         self._reported_at = at
-        if not await self._store.report(self._task.id, progress, self._clock.time_ms()):
-            raise _Stopped
+        now_ms = self._clock.time_ms()
+        held_until = now_ms + _HELD_MS if self._is_held else 0
+        if not await self._store.report(self._task.id, progress, now_ms, held_until):
+            raise TaskCancelled
 
 
 class TaskRunner(Protocol):
@@ -57,6 +75,23 @@ class TaskRunner(Protocol):
             TaskFailed: for good.
         """
         ...
+
+
+Work = Callable[[Task, TaskReporter], Awaitable[None]]
+"""See `TaskRunner.run`."""
+
+
+@attrs.frozen
+class HeldTask:
+    """A task that this process does, whichever it is.
+
+    Attributes:
+        ended: Gives the error when the task has ended (empty: it's done), or None when
+            it was interrupted and goes on elsewhere or later.
+    """
+
+    task: Task
+    ended: Deferred[str | None]
 
 
 class TaskEngine:
@@ -100,14 +135,39 @@ class TaskEngine:
         Raises:
             ValueError: when nothing can do it.
         """
-        if name not in self._runners:
-            raise ValueError(f"no runner for the task {name!r}")
+        self._check_known(name)
         task = await self._store.create(name, params, self._clock.time_ms())
         if self._is_ours:
             await self.look()
         elif self._queued is not None:
             await self._queued(task.id)
         return task
+
+    async def hold(
+        self, name: str, params: Mapping[str, Any], memo: str, work: Work
+    ) -> HeldTask:
+        """Do a task here and now. Should this process end, the name's runner goes on.
+
+        Args:
+            memo: What the runner needs beyond ``params``: `TaskStore.get_memo`.
+
+        Raises:
+            ValueError: when nothing could go on with it.
+            MatrixError: 503.
+        """
+        self._check_known(name)
+        now_ms = self._clock.time_ms()
+        task = await self._store.create_held(
+            name, params, memo, now_ms, now_ms + _HELD_MS
+        )
+        # A waiter that leaves cancels this Deferred, which no task depends on.
+        held = HeldTask(task, Deferred())
+        if self._is_stopping:
+            await self._let_go(task)
+            held.ended.callback(None)
+        else:
+            self._start(task, work, held.ended.callback, is_held=True)
+        return held
 
     async def look(self) -> None:
         """Start what is waiting, whenever it was created: also what a restart or a
@@ -118,13 +178,14 @@ class TaskEngine:
         for task in await self._store.get_unfinished(_MAX_LISTED):
             if len(self._running) >= self._num_workers():
                 return
-            if task.id not in self._running:
-                self._start(task)
+            if task.id not in self._running and not self._is_held(task):
+                self._start(task, self._run_by_name)
 
     async def cancel(self, task: Task) -> None:
         """Have a task stop. What it has done so far stays done."""
         await self._store.cancel(task.id)
-        if self._is_ours and task.id not in self._running:
+        is_waiting = task.id not in self._running and not self._is_held(task)
+        if self._is_ours and is_waiting:
             await self._store.finish(task.id, self._clock.time_ms(), "cancelled")
 
     async def stop(self) -> None:
@@ -136,36 +197,71 @@ class TaskEngine:
         for work in running:
             await work
 
-    def _start(self, task: Task) -> None:
-        work = Deferred.fromCoroutine(self._run(task))
-        if not work.called:
-            self._running[task.id] = work
+    def _check_known(self, name: str) -> None:
+        if name not in self._runners:
+            raise ValueError(f"no runner for the task {name!r}")
 
-    async def _run(self, task: Task) -> None:
+    def _is_held(self, task: Task) -> bool:
+        return task.held_until_ts > self._clock.time_ms()
+
+    def _start(
+        self,
+        task: Task,
+        work: Work,
+        ended: Callable[[str | None], object] = lambda _: None,
+        *,
+        is_held: bool = False,
+    ) -> None:
+        reporter = TaskReporter(task, self._store, self._clock, is_held=is_held)
+        running = Deferred.fromCoroutine(self._run(task, work, reporter, ended))
+        if not running.called:
+            self._running[task.id] = running
+
+    async def _run(
+        self,
+        task: Task,
+        work: Work,
+        reporter: TaskReporter,
+        ended: Callable[[str | None], object],
+    ) -> None:
+        error: str | None = None
         with background(f"task_{task.name}_{task.id}"):
             try:
-                error = await self._try(task)
+                error = await self._try(task, work, reporter)
                 await self._store.finish(task.id, self._clock.time_ms(), error)
             except CancelledError:
                 logger.info("Task %d is interrupted; it goes on later", task.id)
+                await self._let_go(task)
             except Exception:
                 # Unfinished in the database, which may just be away: another try.
                 logger.exception("Task %d could not be ended", task.id)
+                error = None
             finally:
                 self._running.pop(task.id, None)
+                ended(error)
 
-    async def _try(self, task: Task) -> str:
-        """Do the task. Gives the error, if there is one to be told."""
+    async def _let_go(self, task: Task) -> None:
+        """Others needn't wait until it is clear that this process is gone."""
+        if not task.held_until_ts:
+            return
+        try:
+            await self._store.release(task.id)
+        except MatrixError as error:
+            logger.warning("Task %d goes on half a minute later: %s", task.id, error)
+
+    async def _run_by_name(self, task: Task, reporter: TaskReporter) -> None:
         runner = self._runners.get(task.name)
         if runner is None:
-            logger.error("Task %d: nothing here can do %r", task.id, task.name)
-            return f"unknown task {task.name!r}"
-        reporter = TaskReporter(task, self._store, self._clock)
+            raise TaskFailed(f"unknown task {task.name!r}")
+        await runner.run(task, reporter)
+
+    async def _try(self, task: Task, work: Work, reporter: TaskReporter) -> str:
+        """Do the task. Gives the error, if there is one to be told."""
         logger.info("Task %d (%s) begins", task.id, task.name)
         try:
             await reporter.report(task.progress, now=True)
-            await runner.run(task, reporter)
-        except _Stopped:
+            await work(task, reporter)
+        except TaskCancelled:
             return "cancelled"
         except TaskFailed as error:
             logger.error("Task %d (%s) failed: %s", task.id, task.name, error)
