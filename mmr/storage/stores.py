@@ -10,6 +10,8 @@ from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import DestinationStore
+from mmr.storage.export_entries import ExportEntryStore
+from mmr.storage.exports import ExportStore
 from mmr.storage.intents import IntentStore
 from mmr.storage.last_access import LastAccessStore
 from mmr.storage.listing import ListingStore
@@ -112,3 +114,11 @@ class Stores:
     @cached_property
     def usage(self) -> UsageStore:
         return UsageStore(self._db)
+
+    @cached_property
+    def exports(self) -> ExportStore:
+        return ExportStore(self._db)
+
+    @cached_property
+    def export_entries(self) -> ExportEntryStore:
+        return ExportEntryStore(self._db)

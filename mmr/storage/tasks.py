@@ -156,20 +156,23 @@ class TaskStore:
 
     async def finish(self, task_id: int, now_ms: int, error: str = "") -> None:
         """End a task, with the reason when it failed. The first end counts."""
+        await self._db.interaction(
+            "finish_task", self._finish_txn, task_id, now_ms, error
+        )
 
-        def finish_txn(txn: Transaction) -> None:
-            txn.execute(
-                "UPDATE background_tasks SET end_ts = ?, error = ?"
-                " WHERE id = ? AND end_ts <= 0",
-                (now_ms, error.replace("\0", "")[:_MAX_ERROR_LENGTH], task_id),
-            )
-            txn.execute(
-                "UPDATE mmr_task_progress SET memo = '', held_until_ts = 0"
-                " WHERE task_id = ?",
-                (task_id,),
-            )
-
-        await self._db.interaction("finish_task", finish_txn)
+    def _finish_txn(
+        self, txn: Transaction, task_id: int, now_ms: int, error: str
+    ) -> None:
+        txn.execute(
+            "UPDATE background_tasks SET end_ts = ?, error = ?"
+            " WHERE id = ? AND end_ts <= 0",
+            (now_ms, error.replace("\0", "")[:_MAX_ERROR_LENGTH], task_id),
+        )
+        txn.execute(
+            "UPDATE mmr_task_progress SET memo = '', held_until_ts = 0"
+            " WHERE task_id = ?",
+            (task_id,),
+        )
 
     async def report(
         self, task_id: int, progress: Progress, now_ms: int, held_until_ms: int = 0
@@ -209,13 +212,19 @@ class TaskStore:
 
     async def cancel(self, task_id: int) -> None:
         """Have a task stop where it is. Whoever runs it looks now and then."""
+        await self._db.interaction("cancel_task", self._cancel_txn, task_id)
 
-        def cancel_txn(txn: Transaction) -> None:
-            txn.execute(
-                "INSERT INTO mmr_task_progress (task_id, is_cancelled)"
-                " VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET"
-                " is_cancelled = excluded.is_cancelled",
-                (task_id, True),
-            )
+    def _cancel_txn(self, txn: Transaction, task_id: int) -> None:
+        txn.execute(
+            "INSERT INTO mmr_task_progress (task_id, is_cancelled)"
+            " VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET"
+            " is_cancelled = excluded.is_cancelled",
+            (task_id, True),
+        )
 
-        await self._db.interaction("cancel_task", cancel_txn)
+    def abandon_txn(
+        self, txn: Transaction, task_id: int, now_ms: int, error: str
+    ) -> None:
+        """End a task whose work has lost its object, whether it runs or waits."""
+        self._cancel_txn(txn, task_id)
+        self._finish_txn(txn, task_id, now_ms, error)

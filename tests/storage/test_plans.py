@@ -12,6 +12,8 @@ from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import Destination, DestinationStore
 from mmr.storage.engines.base import Params
+from mmr.storage.export_entries import EntryPlace, ExportEntry, MediaPlace
+from mmr.storage.exports import ExportPart
 from mmr.storage.intents import Intent, IntentStore
 from mmr.storage.last_access import LastAccessStore
 from mmr.storage.media import MediaStore
@@ -78,6 +80,7 @@ async def use_every_store(db: Database) -> None:
     await destinations.clear("example.org")
     await destinations.delete_old(0)
     await _use_previews(db)
+    await _use_exports(db)
     await _use_administration(db)
 
 
@@ -120,6 +123,27 @@ async def _use_administration(db: Database) -> None:
     for order in UserOrder:
         query = UserQuery(origin="example.org", from_ts=1, search_term="a", order=order)
         await usage.get_users_page(query, 0, 10)
+
+
+async def _use_exports(db: Database) -> None:
+    stores = Stores(db)
+    exports, entries = stores.exports, stores.export_entries
+    await exports.create("e", _USER, ("export_data", {}), 1)
+    await exports.begin("e", _USER, 1)
+    await entries.add("e", 1, 0, [ExportEntry("example.org", "abc", "a" * 64, "x")])
+    await entries.get_listed("e", EntryPlace(), 10)
+    await entries.is_withheld("e", 1)
+    await entries.forget_behind("e", 0)
+    for entity in (_USER, "example.org"):
+        await entries.has_quarantined(entity)
+        await entries.get_media(entity, MediaPlace(), 1, 10)
+        await entries.count_media(entity, 1)
+        await exports.count_of(entity)
+    await exports.get("e")
+    intent = Intent(ObjectName("main", "pa/rt"), "d" * 64)
+    await IntentStore(db).add(intent)
+    await exports.add_part("e", ExportPart(1, 10, "x", intent.name), intent, "")
+    await exports.delete("e", 1)
 
 
 async def _use_previews(db: Database) -> None:
