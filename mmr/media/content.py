@@ -9,7 +9,7 @@ from typing import Protocol
 from mmr.cache.content import ContentCache
 from mmr.datastores.base import ObjectMissing, StoredObject
 from mmr.datastores.registry import Datastores
-from mmr.errors import not_found, unexpected
+from mmr.errors import MatrixError, not_found, unexpected
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,13 @@ class ObjectRow(Protocol):
     def sha256_hash(self) -> str: ...
     @property
     def size_bytes(self) -> int: ...
+
+
+class ObjectLost(MatrixError):
+    """An object is gone, or isn't what its record says (R102)."""
+
+    def __init__(self, error: MatrixError) -> None:
+        super().__init__(error.status, error.errcode, error.message, error.mr_errcode)
 
 
 Source = bytes | StoredObject
@@ -87,8 +94,8 @@ class Content:
         """Open the object in its datastore, past the cache.
 
         Raises:
-            MatrixError: 404 when the object is gone, 500 when it isn't what the
-                record says (R102).
+            ObjectLost: with status 404 when it is gone, 500 when it is damaged.
+            MatrixError: when the datastore can't tell.
         """
         datastore = self._datastores.get(row.datastore_id)
         try:
@@ -100,7 +107,7 @@ class Content:
                 row.location,
                 row.datastore_id,
             )
-            raise not_found() from None
+            raise ObjectLost(not_found()) from None
         if stored.size != row.size_bytes:
             await stored.close()
             logger.error(
@@ -110,5 +117,5 @@ class Content:
                 stored.size,
                 row.size_bytes,
             )
-            raise unexpected()
+            raise ObjectLost(unexpected())
         return stored

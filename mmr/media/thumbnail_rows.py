@@ -11,7 +11,11 @@ from mmr.storage.transaction import Transaction
 
 
 class NewThumbnailRows:
-    """Writes one thumbnail record, unless its original has gone or was quarantined."""
+    """Writes one thumbnail record, unless its original has gone or was quarantined.
+
+    Args:
+        lost: An object that is gone or damaged: a record that names it is replaced.
+    """
 
     def __init__(
         self,
@@ -21,7 +25,9 @@ class NewThumbnailRows:
         key: ThumbnailKey,
         content_type: str,
         now_ms: int,
+        lost: ObjectName | None = None,
     ) -> None:
+        self._lost = lost
         self._media = media
         self._store = store
         self._original = original
@@ -38,6 +44,9 @@ class NewThumbnailRows:
     ) -> ThumbnailRecord:
         """Write the record; another process's is as good (D70)."""
         self._check_original_txn(txn)
+        known = self._store.get_thumbnail_txn(txn, self._key)
+        if known is not None and known.object_name in (self._lost, missing):
+            self._store.delete_thumbnail_txn(txn, known)
         return self._store.insert_thumbnail_txn(
             txn,
             ThumbnailRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from mmr.metrics import count_thumbnail
 from mmr.storage.database import Database
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
+from mmr.storage.objects import ObjectName
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore
 from mmr.thumbnailing.model import (
     ImageInfo,
@@ -41,11 +43,31 @@ from mmr.util.clock import Clock
 from mmr.util.shield import shield
 from mmr.util.single_flight import SingleFlight
 
+logger = logging.getLogger(__name__)
+
 # Where the operator sets no limit, the workers' memory is one.
 _NO_LIMIT = 1 << 40
 
 MAX_VARIANTS = 32
 """Thumbnails kept of one media, where clients choose the sizes (R39)."""
+
+
+@attrs.frozen
+class _Order:
+    """A thumbnail that is to be made.
+
+    Attributes:
+        lost: What its row names although it is gone or damaged; None: there is no row.
+    """
+
+    domain: DomainConfig
+    record: MediaRecord
+    key: ThumbnailKey
+    lost: ObjectName | None = None
+
+    def for_key(self, key: ThumbnailKey) -> _Order:
+        """Another thumbnail of the same media."""
+        return attrs.evolve(self, key=key)
 
 
 class Thumbnails:
@@ -81,7 +103,8 @@ class Thumbnails:
         self._committer = committer
         self._pool = pool
         self._clock = clock
-        self._renders: SingleFlight[ThumbnailKey, ThumbnailRecord] = SingleFlight()
+        self._renders: SingleFlight[ThumbnailKey, ThumbnailRecord]
+        self._renders = SingleFlight(is_dropped=True)
         self._freeze = freeze
 
     def key(
@@ -115,40 +138,66 @@ class Thumbnails:
         found = await self._find(key)
         if found is not None:
             return found
+        return await self._render(requester, _Order(domain, record, key))
+
+    async def replace(
+        self,
+        domain: DomainConfig,
+        requester: Requester,
+        record: MediaRecord,
+        lost: ThumbnailRecord,
+    ) -> ThumbnailRecord:
+        """Render a thumbnail again whose object is gone or damaged.
+
+        Its row names the old object until the new one is there (design §6).
+
+        Raises:
+            MatrixError: as `get`.
+        """
+        self._cache.invalidate(_cache_key(lost.key))
+        found = await self._find(lost.key, lost.object_name)
+        if found is not None:
+            return found
+        logger.info("%s is drawn again", lost.key)
+        order = _Order(domain, record, lost.key, lost.object_name)
+        return await self._render(requester, order)
+
+    async def _render(self, requester: Requester, order: _Order) -> ThumbnailRecord:
         if self._freeze() and not requester.is_authenticated:
             raise needs_auth()
-        return await self._render(domain, record, key)
+        return await self._render_once(order)
 
-    async def _render(
-        self, domain: DomainConfig, record: MediaRecord, key: ThumbnailKey
-    ) -> ThumbnailRecord:
+    async def _render_once(self, order: _Order) -> ThumbnailRecord:
         """Make it, once for all who ask, in this process and in the others."""
 
         async def once() -> ThumbnailRecord:
             return await self._leases.once(
-                f"render {key}",
-                lambda: self._find(key),
-                lambda: self._make(domain, record, key),
+                f"render {order.key}",
+                lambda: self._find(order.key, order.lost),
+                lambda: self._make(order),
             )
 
-        return await self._renders.run(key, once)
+        return await self._renders.run(order.key, once)
 
-    async def _find(self, key: ThumbnailKey) -> ThumbnailRecord | None:
+    async def _find(
+        self, key: ThumbnailKey, lost: ObjectName | None = None
+    ) -> ThumbnailRecord | None:
+        """The record, unless it names what is lost."""
         cache_key = _cache_key(key)
         found = self._cache.get(cache_key)
-        if found is not None:
+        if found is not None and found.object_name != lost:
             return found
         fill = self._cache.start_fill()
         found = await self._store.get_thumbnail(key)
-        if found is not None:
-            self._cache.put(cache_key, found, fill)
+        if found is None or found.object_name == lost:
+            return None
+        self._cache.put(cache_key, found, fill)
         return found
 
-    async def _make(
-        self, domain: DomainConfig, record: MediaRecord, key: ThumbnailKey
-    ) -> ThumbnailRecord:
+    async def _make(self, order: _Order) -> ThumbnailRecord:
+        record, key = order.record, order.key
         target = target_of(key)
-        options = render_options(domain.thumbnails)
+        options = render_options(order.domain.thumbnails)
         if record.size_bytes > options.max_source_bytes:
             raise too_large()
         async with self._sources.local_file(record) as path:
@@ -162,83 +211,65 @@ class Thumbnails:
                 info = await self._pool.probe(*source, options, key=content)
                 rendered = None
             if fits(info, target) and shows_itself(info, key):
-                return await shield(self._point_at_original(record, key, info))
+                return await shield(self._point_at_original(order, info))
             made = made_key(key, info)
             if made == key and rendered is None:
                 rendered = await self._pool.render(
                     *source, target, options, key=content
                 )
         if rendered is None:
-            known = await self._find(made) or await self._render(domain, record, made)
-            return await shield(self._repeat(record, key, known))
+            known = await self._find(made, order.lost)
+            if known is None:
+                known = await self._render_once(order.for_key(made))
+            return await shield(self._repeat(order, known))
         count_thumbnail(
             key.width, key.height, key.method.value, rendered.animated, key.origin
         )
         if key.animated and not rendered.animated:
-            return await shield(self._keep_still(domain, record, key, rendered))
-        return await shield(self._keep(domain, record, key, rendered))
+            return await shield(self._keep_still(order, rendered))
+        return await shield(self._keep(order, rendered))
 
-    async def _keep_still(
-        self,
-        domain: DomainConfig,
-        record: MediaRecord,
-        key: ThumbnailKey,
-        rendered: Rendered,
-    ) -> ThumbnailRecord:
+    async def _keep_still(self, order: _Order, rendered: Rendered) -> ThumbnailRecord:
         """An animation that was over its budget became a still picture (R31)."""
-        still = attrs.evolve(key, animated=False)
-        known = await self._find(still)
+        still = order.for_key(attrs.evolve(order.key, animated=False))
+        known = await self._find(still.key, still.lost)
         if known is None:
-            known = await self._keep(domain, record, still, rendered)
-        return await self._repeat(record, key, known)
+            known = await self._keep(still, rendered)
+        return await self._repeat(order, known)
 
-    async def _repeat(
-        self, record: MediaRecord, key: ThumbnailKey, known: ThumbnailRecord
-    ) -> ThumbnailRecord:
+    async def _repeat(self, order: _Order, known: ThumbnailRecord) -> ThumbnailRecord:
         """Answer with another thumbnail, now and next time (mmr-http-api §6.3)."""
         stored = StoredAt(known.object_name, known.sha256_hash, known.size_bytes)
-        rows = NewThumbnailRows(
-            self._media,
-            self._store,
-            record,
-            key,
-            known.content_type,
-            known.creation_ts,
-        )
+        rows = self._rows(order, known.content_type, known.creation_ts)
         return await self._db.interaction(
             "repeat_thumbnail", rows.repeat_txn, known, stored
         )
 
     async def _point_at_original(
-        self, record: MediaRecord, key: ThumbnailKey, info: ImageInfo
+        self, order: _Order, info: ImageInfo
     ) -> ThumbnailRecord:
         """A source that fits in the box is its own thumbnail (spec: never upscale).
 
         The row shares the original's object, so the next request needs no look inside
         the file; MMR 1.2 kept such rows too.
         """
+        record = order.record
         stored = StoredAt(record.object_name, record.sha256_hash, record.size_bytes)
-        rows = self._rows(record, key, info.content_type)
+        rows = self._rows(order, info.content_type, self._clock.time_ms())
         return await self._db.interaction("share_original", rows.share_txn, stored)
 
-    async def _keep(
-        self,
-        domain: DomainConfig,
-        record: MediaRecord,
-        key: ThumbnailKey,
-        rendered: Rendered,
-    ) -> ThumbnailRecord:
-        datastore = await self._datastores.choose(Kind.THUMBNAILS, domain)
+    async def _keep(self, order: _Order, rendered: Rendered) -> ThumbnailRecord:
+        datastore = await self._datastores.choose(Kind.THUMBNAILS, order.domain)
         writer = await datastore.create(len(rendered.data))
         try:
             await writer.write(rendered.data)
-            rows = self._rows(record, key, rendered.content_type)
+            rows = self._rows(order, rendered.content_type, self._clock.time_ms())
             kept = await self._committer.commit(writer, datastore, rows)
         except CommitOutcomeUnknown:
             raise unavailable("The thumbnail could not be stored. Try again.") from None
         finally:
             await writer.discard()
-        await self._drop_excess(domain, kept)
+        await self._drop_excess(order.domain, kept)
         return kept
 
     async def _drop_excess(self, domain: DomainConfig, newest: ThumbnailRecord) -> None:
@@ -262,10 +293,16 @@ class Thumbnails:
             self._cache.invalidate(_cache_key(row.key))
 
     def _rows(
-        self, record: MediaRecord, key: ThumbnailKey, content_type: str
+        self, order: _Order, content_type: str, creation_ts: int
     ) -> NewThumbnailRows:
         return NewThumbnailRows(
-            self._media, self._store, record, key, content_type, self._clock.time_ms()
+            self._media,
+            self._store,
+            order.record,
+            order.key,
+            content_type,
+            creation_ts,
+            order.lost,
         )
 
 

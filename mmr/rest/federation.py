@@ -15,6 +15,7 @@ from mmr.http.responses import (
 )
 from mmr.http.routing import Handler, Route
 from mmr.rest.download import DownloadServlet
+from mmr.rest.second_try import SecondTry
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.types import Access
 
@@ -91,9 +92,18 @@ def _route(action: str, path: str, handler: Handler) -> Route:
 def _in_parts(response: Response) -> Response:
     if isinstance(response, MediaResponse):
         return MultipartResponse(response)
+    if isinstance(response, SecondTry):
+        return _either_in_parts(response)
     if isinstance(response, RedirectResponse):
         return _location_in_parts(response.location)
     return response
+
+
+def _either_in_parts(response: SecondTry) -> Response:
+    async def second() -> Response:
+        return _in_parts(await response.second())
+
+    return SecondTry(_in_parts(response.first), second)
 
 
 def _location_in_parts(location: str) -> Response:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import attrs
+
 from mmr.errors import bad_request, invalid_param, missing_param, not_found
 from mmr.http.request import MediaRequest
 from mmr.http.responses import MediaResponse, Response
 from mmr.http.routing import Route
 from mmr.media.content import Content
-from mmr.media.downloads import Downloads
+from mmr.media.downloads import Downloads, MediaQuery
 from mmr.media.placeholder import Placeholder
 from mmr.media.serving import Serving
 from mmr.media.thumbnails import Thumbnails
@@ -18,6 +20,9 @@ from mmr.rest.media_path import MSC1902_PREFIXES, parse_media_query
 from mmr.rest.placeholder import placeholder_response
 from mmr.rest.redirect import Redirects
 from mmr.rest.replay import ThumbnailReplay
+from mmr.rest.second_try import SecondTry
+from mmr.storage.media import MediaRecord
+from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord
 from mmr.types import Access, Method
 
 _EXTENSIONS = {
@@ -28,6 +33,15 @@ _EXTENSIONS = {
 }
 
 _ZERO = re.compile(rb"q *= *0(\.0*)?")
+
+
+@attrs.frozen(slots=True)
+class _Shown:
+    """What is asked for: the media, and which picture of it."""
+
+    query: MediaQuery
+    record: MediaRecord
+    key: ThumbnailKey
 
 
 class ThumbnailServlet:
@@ -91,6 +105,22 @@ class ThumbnailServlet:
             request.domain, request.requester, record, key
         )
         self._downloads.served(record)
+        shown = _Shown(query, record, key)
+        response = await self._answer(request, shown, thumbnail)
+        if not (isinstance(response, MediaResponse) and callable(response.source)):
+            return response
+
+        async def drawn_again() -> Response:
+            again = await self._thumbnails.replace(
+                request.domain, request.requester, record, thumbnail
+            )
+            return await self._answer(request, shown, again)
+
+        return SecondTry(response, drawn_again)
+
+    async def _answer(
+        self, request: MediaRequest, shown: _Shown, thumbnail: ThumbnailRecord
+    ) -> Response:
         name = f"thumbnail.{_EXTENSIONS.get(thumbnail.content_type, 'bin')}"
         source = self._content.source(thumbnail)
         redirect = await self._redirects.find(
@@ -113,9 +143,9 @@ class ThumbnailServlet:
                 self._downloads,
                 self._thumbnails,
                 self._content,
-                query,
-                record,
-                key,
+                shown.query,
+                shown.record,
+                shown.key,
                 thumbnail,
             ),
             open_range_bytes=request.domain.downloads.default_range_chunk_size_bytes,
