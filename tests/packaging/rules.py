@@ -56,6 +56,7 @@ MAY_CONNECT = {
     "mmr/storage/": {"psycopg2"},
     # A tool's way into the database of the homeserver that its admin moves from.
     "mmr/interop/foreign_database.py": {"psycopg2"},
+    "mmr/interop/homeserver_downloads.py": {"http.client"},
     "mmr/datastores/": {"boto3", "botocore"},
     "mmr/cluster/": {"txredisapi"},
     # Says READY to the service manager, over a local datagram socket.

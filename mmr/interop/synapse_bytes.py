@@ -1,0 +1,69 @@
+"""The bytes of Synapse's media: from its folder, else from itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmr.interop.homeserver_downloads import HomeserverDownloads
+from mmr.interop.sources import SourceError
+from mmr.interop.synapse_database import SynapseMedia
+from mmr.interop.synapse_store import SynapseFolder, UnsafeName
+
+
+class SynapseBytes:
+    """Reads media. Blocks; many threads may use it at once.
+
+    Args:
+        folder: Where files are looked for first.
+        downloads: Asked for what the folder doesn't have.
+    """
+
+    def __init__(
+        self, folder: SynapseFolder | None, downloads: HomeserverDownloads | None
+    ) -> None:
+        self._folder = folder
+        self._downloads = downloads
+
+    def chunks(self, media: SynapseMedia) -> Iterator[bytes]:
+        """Read one media.
+
+        Raises:
+            SourceError: when it can't be read.
+            StartupError: when Synapse refuses the access token.
+        """
+        if self._folder is not None:
+            try:
+                yield from self._folder.chunks(media.path)
+            except (FileNotFoundError, UnsafeName) as error:
+                if self._downloads is None:
+                    raise _source_error(error) from error
+            except OSError as error:
+                raise _source_error(error) from error
+            else:
+                return
+        if self._downloads is not None:
+            is_quarantined = media.quarantined_by is not None
+            yield from self._downloads.chunks(media.mxc, is_quarantined=is_quarantined)
+
+    def probe(self, media: SynapseMedia) -> None:
+        """Look whether one media is there. What only Synapse has isn't asked for.
+
+        Raises:
+            SourceError: when its file is missing or has another size.
+        """
+        if self._folder is None or self._downloads is not None:
+            return
+        try:
+            size = self._folder.size(media.path)
+        except (OSError, UnsafeName) as error:
+            raise _source_error(error) from error
+        if size != media.size_bytes:
+            raise SourceError(
+                f"its file has {size} bytes, its row says {media.size_bytes}"
+            )
+
+
+def _source_error(error: Exception) -> SourceError:
+    if isinstance(error, OSError):
+        return SourceError(f"{error.filename}: {error.strerror}")
+    return SourceError(str(error))
