@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmr.storage.engines.base import Connection, Cursor
@@ -33,7 +35,7 @@ class SqliteEngine:
     def connect(self) -> sqlite3.Connection:
         """Open the file with the settings that make commits durable (R93)."""
         try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._make_file()
             connection = sqlite3.connect(
                 self.path,
                 timeout=_BUSY_TIMEOUT_SECONDS,
@@ -51,6 +53,16 @@ class SqliteEngine:
             connection.close()
             raise
         return connection
+
+    def _make_file(self) -> None:
+        """Make the file if it is missing; one that is there is not opened.
+
+        For closing it again would end the locks that all other connections of this
+        process hold, and another process could take the log away from under them
+        (sqlite.org/howtocorrupt.html, 2.2).
+        """
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
