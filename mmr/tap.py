@@ -45,6 +45,8 @@ class Options(usage.Options):
     ]
     optParameters = [
         ["server-name", "H", "localhost", "Server name for --generate-config."],
+        ["bind-address", None, "127.0.0.1", "Likewise: where to listen."],
+        ["store-path", None, "media", "Likewise: folder of the media."],
     ]
 
     def __init__(self) -> None:
@@ -73,7 +75,12 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the configuration; a mistake in it is a usage error, not a traceback."""
         if self["generate-config"]:
-            print(generate_config(self["server-name"]), end="")
+            text = generate_config(
+                self["server-name"],
+                bind_address=self["bind-address"],
+                store_path=self["store-path"],
+            )
+            print(text, end="")
             raise SystemExit(0)
         self.paths = [path.absolute() for path in config_paths(self.paths, os.environ)]
         try:

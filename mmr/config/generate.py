@@ -23,15 +23,17 @@ def generate_config(
     server_name: str = "localhost",
     *,
     cs_api: str = "http://127.0.0.1:8008",
+    bind_address: str = "127.0.0.1",
     store_path: str = "media",
     port: int = 8000,
     appservice_token: str | None = None,
 ) -> str:
-    """A commented YAML file: loopback, SQLite, one folder.
+    """A commented YAML file: SQLite, one folder.
 
     Args:
         server_name: The homeserver's name.
         cs_api: Base URL of its client-server API.
+        bind_address: Where the server listens.
         store_path: Folder of the media, relative to the working directory.
         appservice_token: Also let in a local appservice with this token, which may
             act as any user of the server; for trying things out.
@@ -43,7 +45,7 @@ def generate_config(
         "opts": {"path": store_path},
     }
     values: dict[str, Any] = {
-        "repo": {"bindAddress": "127.0.0.1", "port": port},
+        "repo": {"bindAddress": bind_address, "port": port},
         "database": {"sqlite": "mmr.db"},
         "homeservers": [{"name": server_name, "csApi": cs_api}],
         "datastores": [store],
