@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mmr.cluster.redis import Redis, RedisUnavailable, Shard
 from mmr.metrics import cache_events
+from mmr.storage.objects import is_stand_in
 from mmr.util.clock import Clock
 from mmr.util.threads import Runner
 
@@ -137,6 +138,8 @@ class RedisContentCache:
     def _may_move(self, sha256_hash: str, size: int) -> bool:
         return (
             0 < size <= self._max_bytes
+            # What comes back could not be checked.
+            and not is_stand_in(sha256_hash)
             and self._moving_bytes + size <= _MAX_MOVING_BYTES
             and not self._is_removed(sha256_hash)
         )

@@ -148,6 +148,14 @@ class Datastore(Protocol):
         """What may be stored here. Empty: a cold store, which is only read."""
         ...
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program owns the objects, and may change or delete them.
+
+        They are only read. No new record shares one of them, and none is deleted.
+        """
+        ...
+
     def location_of(self, object_name: str) -> str:
         """The location that an object of this name gets."""
         ...

@@ -53,7 +53,10 @@ class FileDatastore:
         clock: For the free-space check and the sweep.
         floor: See `FreeSpace`.
         fs: System calls; tests put faults in place.
+        may_link_tops: See `Folders`.
     """
+
+    is_foreign = False
 
     def __init__(
         self,
@@ -64,13 +67,15 @@ class FileDatastore:
         clock: Clock,
         floor: Callable[[], int],
         fs: FileSystem | None = None,
+        *,
+        may_link_tops: bool = False,
     ) -> None:
         base = os.path.abspath(path)
         self.id = id
         self.kinds = kinds
         self.files = files
         self.fs = fs or FileSystem()
-        self.folders = Folders(id, base, self.fs)
+        self.folders = Folders(id, base, self.fs, may_link_tops=may_link_tops)
         self.space = FreeSpace(id, base, self.fs, clock, floor)
         # Temporary files of this process: not the sweep's, whatever the clock says.
         self.unfinished: set[str] = set()

@@ -44,13 +44,22 @@ class Folders:
         datastore_id: For messages.
         base: The datastore's folder; it may itself be a symbolic link.
         fs: System calls.
+        may_link_tops: The folders at the top may be links that lead anywhere.
     """
 
-    def __init__(self, datastore_id: str, base: str, fs: FileSystem) -> None:
+    def __init__(
+        self,
+        datastore_id: str,
+        base: str,
+        fs: FileSystem,
+        *,
+        may_link_tops: bool = False,
+    ) -> None:
         self.base = base
         self.temporary = os.path.join(base, TEMPORARY)
         self._datastore_id = datastore_id
         self._fs = fs
+        self._may_link_tops = may_link_tops
         # Folders whose own entry is known to be on disk. Names are hex in two levels,
         # so there are at most 65,792 in MMR's layout.
         self._durable: set[str] = {base}
@@ -132,7 +141,8 @@ class Folders:
             resolved = os.path.realpath(os.path.join(self.base, path), strict=True)
         except OSError as error:
             raise self._reading(error, location) from None
-        base = os.path.realpath(self.base)
+        top = location.partition("/")[0] if self._may_link_tops else ""
+        base = os.path.realpath(os.path.join(self.base, top))
         if os.path.commonpath((base, resolved)) != base:
             raise BadLocation(
                 self._datastore_id, location, "a link leads out of the datastore"

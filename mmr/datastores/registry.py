@@ -14,6 +14,7 @@ from mmr.datastores.file import FileDatastore
 from mmr.datastores.legacy import id_of
 from mmr.datastores.s3 import S3Datastore
 from mmr.datastores.s3_options import s3_options
+from mmr.datastores.synapse import SynapseDatastore
 from mmr.errors import StartupError
 from mmr.types import Kind
 from mmr.util.clock import Clock
@@ -46,8 +47,9 @@ class Place:
     @property
     def uri(self) -> str:
         """A folder, or ``s3://host/bucket`` (mmr-storage §4.3)."""
-        if self.type == "file":
-            return self.opts["path"]
+        path = self.opts.get("path") or self.opts.get("backupPath")
+        if path is not None:
+            return path
         return f"s3://{self.opts['endpoint']}/{self.opts['bucketName']}"
 
 
@@ -77,6 +79,32 @@ def s3_provider(
     def build(place: Place) -> Datastore:
         options = s3_options(place.id, place.opts)
         return S3Datastore(place.id, place.kinds, options, pool, files, clock, floor)
+
+    return build
+
+
+def synapse_provider(
+    pool: Runner, files: Runner, clock: Clock, floor: Callable[[], int]
+) -> Provider:
+    """The provider of ``type: synapse``. The arguments are those of `S3Datastore`."""
+
+    def build(place: Place) -> Datastore:
+        opts = place.opts
+        paths = [opts[name] for name in ("path", "backupPath") if opts.get(name)]
+        folders = [
+            # Large stores have a folder at the top linked to another disk.
+            FileDatastore(
+                place.id, frozenset(), path, files, clock, floor, may_link_tops=True
+            )
+            for path in paths
+        ]
+        bucket = None
+        if opts.get("bucketName"):
+            options = s3_options(place.id, opts)
+            bucket = S3Datastore(
+                place.id, frozenset(), options, pool, files, clock, floor
+            )
+        return SynapseDatastore(place.id, folders, bucket, opts.get("prefix", ""))
 
     return build
 

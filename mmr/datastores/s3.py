@@ -63,6 +63,8 @@ class S3Datastore:
         timing: Tests are less patient.
     """
 
+    is_foreign = False
+
     def __init__(
         self,
         id: str,

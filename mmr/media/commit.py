@@ -166,7 +166,8 @@ class ObjectCommitter:
 
     async def _is_present(self, known: ObjectName, size_bytes: int) -> bool:
         datastore = self._datastores.find(known.datastore_id)
-        if datastore is None:
+        # What another program may delete tomorrow is as good as gone.
+        if datastore is None or datastore.is_foreign:
             return False
         try:
             found = await datastore.open(known.location)

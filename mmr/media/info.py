@@ -9,6 +9,7 @@ from mmr.errors import MatrixError
 from mmr.media.source import SourceFiles
 from mmr.media.thumbnails import render_options
 from mmr.storage.media import MediaRecord
+from mmr.storage.objects import is_stand_in
 from mmr.storage.thumbnails import ThumbnailStore
 from mmr.thumbnailing.model import ImageInfo
 from mmr.thumbnailing.pool import ThumbnailPool
@@ -34,8 +35,9 @@ class MediaInfo:
             "content_uri": f"mxc://{record.origin}/{record.media_id}",
             "content_type": record.content_type,
             "size": record.size_bytes,
-            "hashes": {"sha256": record.sha256_hash},
         }
+        if not is_stand_in(record.sha256_hash):
+            answer["hashes"] = {"sha256": record.sha256_hash}
         found = await self._look_inside(domain, record)
         if found is not None:
             answer |= _inside(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from mmr.media.adopt import Adoptions
+from mmr.media.in_place import InPlace
 from mmr.server.moderation import Moderation
 
 
@@ -22,3 +23,7 @@ class Adopting(Moderation):
             scanning=self.scanning,
             withdraw=self._withdraw,
         )
+
+    @cached_property
+    def in_place(self) -> InPlace:
+        return InPlace(self.stores.registrations, self.media_changed)

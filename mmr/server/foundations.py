@@ -24,7 +24,12 @@ from mmr.cache.content import (
 from mmr.cache.redis import RedisContentCache
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
-from mmr.datastores.registry import Datastores, file_provider, s3_provider
+from mmr.datastores.registry import (
+    Datastores,
+    file_provider,
+    s3_provider,
+    synapse_provider,
+)
 from mmr.datastores.s3 import THREADS as S3_THREADS
 from mmr.federation.service import Federation
 from mmr.http.client import TrustedClient
@@ -75,6 +80,9 @@ class Foundations(Clustering):
             {
                 "file": file_provider(self.files, self.clock, self._min_free_bytes),
                 "s3": s3_provider(
+                    self.s3, self.files, self.clock, self._min_free_bytes
+                ),
+                "synapse": synapse_provider(
                     self.s3, self.files, self.clock, self._min_free_bytes
                 ),
             },

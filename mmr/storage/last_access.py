@@ -25,6 +25,15 @@ def touch_txn(txn: Transaction, times: Mapping[str, int]) -> None:
         )
 
 
+def rename_txn(txn: Transaction, old: str, new: str) -> None:
+    """Note the accesses of one hash under another."""
+    txn.execute(
+        "DELETE FROM last_access WHERE sha256_hash = ? RETURNING last_access_ts", (old,)
+    )
+    if row := txn.fetchone():
+        touch_txn(txn, {new: row[0]})
+
+
 class LastAccessStore:
     """Writes access times, many at once."""
 

@@ -6,6 +6,8 @@ records may share one. All functions here run inside the lock of the object's ha
 
 from __future__ import annotations
 
+import hashlib
+
 import attrs
 
 from mmr.storage import datastore_totals
@@ -14,6 +16,7 @@ from mmr.storage.transaction import Transaction
 _FIRST_PAUSE_MS = 10_000
 _MAX_PAUSE_MS = 24 * 3600 * 1000
 _MAX_ERROR_LENGTH = 500
+_STAND_IN = "unknown-"
 
 
 @attrs.frozen
@@ -22,6 +25,21 @@ class ObjectName:
 
     datastore_id: str
     location: str
+
+
+def stand_in_hash(name: ObjectName) -> str:
+    """What a record has in place of a SHA-256 that nobody has computed yet.
+
+    No two objects have the same one, so that what goes by the hash (caches, ETags,
+    quarantine, access times) takes each for a content of its own.
+    """
+    text = f"{name.datastore_id}\0{name.location}"
+    return _STAND_IN + hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_stand_in(sha256_hash: str) -> bool:
+    """Whether that is no hash but a stand-in."""
+    return sha256_hash.startswith(_STAND_IN)
 
 
 def lock_hash_txn(txn: Transaction, sha256_hash: str) -> None:

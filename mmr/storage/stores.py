@@ -22,6 +22,7 @@ from mmr.storage.pending import PendingStore
 from mmr.storage.previews import PreviewStore
 from mmr.storage.quarantine import QuarantineStore
 from mmr.storage.quotas import QuotaStore
+from mmr.storage.registrations import RegistrationStore
 from mmr.storage.selection import SelectionStore
 from mmr.storage.tasks import TaskStore
 from mmr.storage.thumbnails import ThumbnailStore
@@ -102,6 +103,10 @@ class Stores:
     @cached_property
     def quarantine(self) -> QuarantineStore:
         return QuarantineStore(self._db)
+
+    @cached_property
+    def registrations(self) -> RegistrationStore:
+        return RegistrationStore(self._db)
 
     @cached_property
     def selections(self) -> SelectionStore:

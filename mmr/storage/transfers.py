@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from mmr.storage import objects
+from mmr.storage import last_access, objects
 from mmr.storage.database import Database
-from mmr.storage.intents import Intent, IntentStore
+from mmr.storage.intents import IntentStore
+from mmr.storage.media import MediaStore
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
@@ -29,6 +30,35 @@ class MovableObject:
     location: str
     sha256_hash: str
     size_bytes: int
+    content_type: str
+
+
+@attrs.frozen
+class Moving:
+    """An object on its way.
+
+    Attributes:
+        known_hash: As the rows have it; maybe a stand-in.
+        sha256_hash: Of the bytes.
+        is_foreign: It is another program's, and stays where it is.
+    """
+
+    source: ObjectName
+    known_hash: str
+    sha256_hash: str
+    size_bytes: int
+    is_foreign: bool
+
+    @property
+    def was_unknown(self) -> bool:
+        """Whether nobody knew the hash before."""
+        return self.known_hash != self.sha256_hash
+
+    def lock_txn(self, txn: Transaction) -> None:
+        """Be the only one to add, share or delete it."""
+        # In one order, so that two transactions don't wait for each other.
+        for each in sorted({self.known_hash, self.sha256_hash}):
+            objects.lock_hash_txn(txn, each)
 
 
 @attrs.frozen
@@ -51,6 +81,7 @@ class TransferStore:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._intents = IntentStore(db)
+        self._media = MediaStore(db)
 
     async def get_old(
         self, table: str, datastore_id: str, before_ts: int, after: str, limit: int
@@ -65,7 +96,8 @@ class TransferStore:
             raise ValueError(table)
         rows = await self._db.fetch_all(
             "get_objects_to_transfer",
-            "SELECT m.location, MAX(m.sha256_hash), MAX(m.size_bytes)"  # noqa: S608
+            "SELECT m.location, MAX(m.sha256_hash), MAX(m.size_bytes),"  # noqa: S608
+            " MAX(m.content_type)"
             f" FROM {table} AS m"
             f" {_WITH_ACCESS}"
             f" WHERE m.datastore_id = ? AND m.location > ? AND {_ACCESSED} < ?"
@@ -103,8 +135,19 @@ class TransferStore:
         assert row is not None
         return [int(value) for value in row]
 
-    async def move(self, source: ObjectName, target: Intent) -> list[Mxc] | None:
-        """Let all rows of the source point at the copy, and queue the source.
+    async def find_copy(self, datastore_id: str, sha256_hash: str) -> ObjectName | None:
+        """An object with this content in that datastore, to which records refer."""
+        row = await self._db.fetch_one(
+            "find_copy",
+            # The concatenation keeps SQLite to the index of hashes.
+            "SELECT location FROM media WHERE sha256_hash = ?"
+            " AND datastore_id || '' = ? AND location <> '' LIMIT 1",
+            (sha256_hash, datastore_id),
+        )
+        return ObjectName(datastore_id, row[0]) if row else None
+
+    async def move(self, moving: Moving, target: ObjectName) -> list[Mxc] | None:
+        """Let all rows of the source point at the copy that was just written.
 
         One transaction inside the lock of the hash: a crash leaves the one or the
         other, and whichever isn't named is deleted (R101, R102).
@@ -113,35 +156,72 @@ class TransferStore:
             The media whose rows changed; None when nothing names the source any more
             or the copy was given up: then the copy is deleted.
         """
-        return await self._db.interaction("move_object", self._move_txn, source, target)
+        return await self._db.interaction("move_object", self._move_txn, moving, target)
+
+    async def share(self, moving: Moving, target: ObjectName) -> list[Mxc] | None:
+        """Let all rows of the source point at an object that others have already.
+
+        Returns:
+            The media whose rows changed; None when nothing names either any more.
+        """
+        return await self._db.interaction(
+            "share_object_of", self._share_txn, moving, target
+        )
 
     def _move_txn(
-        self, txn: Transaction, source: ObjectName, target: Intent
+        self, txn: Transaction, moving: Moving, target: ObjectName
     ) -> list[Mxc] | None:
-        objects.lock_hash_txn(txn, target.sha256_hash)
-        if not self._intents.remove_txn(txn, target.name):
+        moving.lock_txn(txn)
+        if not self._intents.remove_txn(txn, target):
             return None
-        if not objects.is_in_use_txn(txn, source):
-            objects.queue_delete_txn(txn, target.name)
+        if not objects.is_in_use_txn(txn, moving.source):
+            objects.queue_delete_txn(txn, target)
             return None
+        objects.count_object_txn(txn, target, moving.size_bytes)
+        return self._turn_rows_txn(txn, moving, target)
+
+    def _share_txn(
+        self, txn: Transaction, moving: Moving, target: ObjectName
+    ) -> list[Mxc] | None:
+        moving.lock_txn(txn)
+        if not objects.is_in_use_txn(txn, target):
+            return None
+        if not objects.is_in_use_txn(txn, moving.source):
+            return None
+        return self._turn_rows_txn(txn, moving, target)
+
+    def _turn_rows_txn(
+        self, txn: Transaction, moving: Moving, target: ObjectName
+    ) -> list[Mxc]:
+        source = moving.source
         changed: set[Mxc] = set()
-        size_bytes = 0
         for table in _TABLES:
             txn.execute(
-                f"UPDATE {table} SET datastore_id = ?, location = ?"  # noqa: S608
-                " WHERE datastore_id = ? AND location = ?"
-                " RETURNING origin, media_id, size_bytes",
+                f"UPDATE {table} SET datastore_id = ?, location = ?, sha256_hash = ?"  # noqa: S608
+                " WHERE datastore_id = ? AND location = ? RETURNING origin, media_id",
                 (
-                    target.name.datastore_id,
-                    target.name.location,
+                    target.datastore_id,
+                    target.location,
+                    moving.sha256_hash,
                     source.datastore_id,
                     source.location,
                 ),
             )
-            for origin, media_id, size in txn.fetchall():
-                changed.add(Mxc(origin, media_id))
-                size_bytes = max(size_bytes, size)
-        objects.count_object_txn(txn, target.name, size_bytes)
-        objects.uncount_object_txn(txn, source, size_bytes)
-        objects.queue_delete_txn(txn, source, _KEEP_OLD_MS)
+            changed.update(Mxc(*row) for row in txn.fetchall())
+        objects.uncount_object_txn(txn, source, moving.size_bytes)
+        if not moving.is_foreign:
+            objects.queue_delete_txn(txn, source, _KEEP_OLD_MS)
+        if moving.was_unknown:
+            changed.update(self._learn_hash_txn(txn, moving))
         return sorted(changed, key=str)
+
+    def _learn_hash_txn(self, txn: Transaction, moving: Moving) -> list[Mxc]:
+        """Do what would have been done, had the hash been known from the first.
+
+        Returns:
+            Media that is quarantined now, as other media with this content is.
+        """
+        last_access.rename_txn(txn, moving.known_hash, moving.sha256_hash)
+        if not self._media.is_quarantined_hash_txn(txn, moving.sha256_hash):
+            return []
+        return self._media.set_quarantined_by_hash_txn(txn, moving.sha256_hash, True)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from mmr.datastores.base import Datastore, ObjectMissing
 from mmr.datastores.file import FileDatastore
 from mmr.storage.consistency import ConsistencyStore, NamedObject
-from mmr.storage.objects import ObjectName
+from mmr.storage.objects import ObjectName, is_stand_in
 from mmr.types import Mxc
 from mmr.util.threads import Runner
 
@@ -216,7 +216,9 @@ class Consistency:
         finally:
             await stored.close()
         # Export parts and very old thumbnails have no hash.
-        is_right = named.sha256_hash in ("", digest.hexdigest())
+        is_right = named.sha256_hash in ("", digest.hexdigest()) or is_stand_in(
+            named.sha256_hash
+        )
         return None if is_right else Fault.WRONG_HASH
 
     async def _finding(self, table: str, named: NamedObject, fault: Fault) -> Finding:

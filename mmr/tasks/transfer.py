@@ -12,9 +12,9 @@ from mmr.cluster.ids import IdGenerator
 from mmr.datastores.base import Datastore, DatastoreError, ObjectMissing, ObjectWriter
 from mmr.datastores.registry import Datastores
 from mmr.storage.intents import Intent, IntentStore
-from mmr.storage.objects import ObjectName
+from mmr.storage.objects import ObjectName, is_stand_in
 from mmr.storage.tasks import Progress, Task
-from mmr.storage.transfers import MovableObject, TransferStore
+from mmr.storage.transfers import MovableObject, Moving, TransferStore
 from mmr.tasks.engine import TaskFailed, TaskReporter
 from mmr.types import Mxc
 from mmr.util.clock import Clock
@@ -66,6 +66,9 @@ class TransferParams:
 class Transfer:
     """Copies each object, verifies it, turns all its rows, and queues the old one.
 
+    What the target has already is shared. Objects of another program (a Synapse's) stay
+    where they are, and their hashes are learned here when nobody knew them.
+
     It can be broken off at any point: what has moved is not in the source any more, so
     the next run goes on with the rest (D65). Datastores of all homeservers will do
     (D64).
@@ -100,6 +103,8 @@ class Transfer:
             raise TaskFailed("the source or target datastore is not configured")
         if source.id == target.id:
             raise TaskFailed("source and target are the same datastore")
+        if target.is_foreign:
+            raise TaskFailed("the target is another program's, and is only read")
         estimate = await self._transfers.estimate(source.id, params.before_ts)
         before = task.progress
         run = _Run(
@@ -129,19 +134,42 @@ class Transfer:
         )
 
     async def place(
-        self, writer: ObjectWriter, source: ObjectName, target: Datastore, sha256: str
+        self, writer: ObjectWriter, moving: Moving, target: Datastore
     ) -> None:
-        """Make the copy visible and let the rows point at it."""
-        location = target.location_of(self._ids.object_name())
-        intent = Intent(ObjectName(target.id, location), sha256)
+        """Have the content in the target, and let the rows point at it."""
+        changed = await self._share(moving, target)
+        if changed is None:
+            changed = await self._publish(writer, moving, target)
+        for mxc in changed:
+            self._changed(mxc)
+
+    async def _share(self, moving: Moving, target: Datastore) -> list[Mxc] | None:
+        """Use what the target has already; None when it hasn't."""
+        known = await self._transfers.find_copy(target.id, moving.sha256_hash)
+        if known is None:
+            return None
+        try:
+            stored = await target.open(known.location)
+        except ObjectMissing:
+            return None
+        await stored.close()
+        if stored.size != moving.size_bytes:
+            return None
+        return await self._transfers.share(moving, known)
+
+    async def _publish(
+        self, writer: ObjectWriter, moving: Moving, target: Datastore
+    ) -> list[Mxc]:
+        """Make the copy visible."""
+        name = ObjectName(target.id, target.location_of(self._ids.object_name()))
+        intent = Intent(name, moving.sha256_hash)
         await self._intents.add(intent)
         try:
-            await writer.publish(location)
+            await writer.publish(name.location)
         except BaseException:
             await self._intents.sweep(intent)
             raise
-        for mxc in await self._transfers.move(source, intent) or ():
-            self._changed(mxc)
+        return await self._transfers.move(moving, name) or []
 
     async def pause(self, began: float, copied: int, rate: int) -> None:
         """Wait until so many bytes are due."""
@@ -199,14 +227,18 @@ class _Run:
         await self.reporter.report(self.progress)
 
     async def _copy(self, item: MovableObject) -> None:
-        writer = await self.target.create(item.size_bytes)
+        writer = await self.target.create(item.size_bytes, item.content_type)
         try:
             await self._fill(writer, item)
             sha256 = await writer.seal()
-            if sha256 != item.sha256_hash:
-                raise _Damaged(f"its hash is {sha256}, not {item.sha256_hash} (R102)")
+            known = item.sha256_hash
+            if known != sha256 and not is_stand_in(known):
+                raise _Damaged(f"its hash is {sha256}, not {known} (R102)")
             name = ObjectName(self.source.id, item.location)
-            await self.transfer.place(writer, name, self.target, sha256)
+            moving = Moving(
+                name, known, sha256, item.size_bytes, self.source.is_foreign
+            )
+            await self.transfer.place(writer, moving, self.target)
         finally:
             await writer.discard()
 
@@ -215,6 +247,8 @@ class _Run:
         began = self.transfer.now()
         offset = 0
         try:
+            if stored.size != item.size_bytes:
+                raise _Damaged(f"it has {stored.size} bytes, not {item.size_bytes}")
             while offset < stored.size:
                 data = await stored.read(offset, _PIECE_BYTES)
                 if not data:

@@ -142,6 +142,13 @@ STORES = [
     ("[{type: file, forKinds: [cats], opts: {path: a}}]", "forKinds: found 'cats', ex"),
     ("[{type: s3, opts: {endpoint: 'http://a', bucketName: b}}]", "without http://"),
     ("[{type: s3, opts: {endpoint: a, bucketName: b, ssl: x}}]", "opts.ssl: found"),
+    ("[{type: synapse, opts: {path: a}}]", "datastores[0].id: is missing"),
+    ("[{type: synapse, id: s}]", "datastores[0].opts.path: is missing: where are"),
+    ("[{type: synapse, id: s, opts: {endpoint: a}}]", "opts.endpoint: needs `bucketN"),
+    (
+        "[{type: synapse, id: s, forKinds: [all], opts: {path: a}}]",
+        "datastores[0].forKinds: must be []: Synapse's store is only read",
+    ),
     (
         "[{type: file, id: a, opts: {path: a}}, {type: file, id: a, opts: {path: b}}]",
         "two datastores have the id 'a'",

@@ -119,6 +119,8 @@ class DatastoresServlet:
         for name, datastore_id in (("Source", source_id), ("Target", target_id)):
             if self._datastores.find(datastore_id) is None:
                 raise bad_request(f"{name} datastore does not appear to exist")
+        if self._datastores.get(target_id).is_foreign:
+            raise bad_request("Target datastore is only read")
         estimate: dict[str, Any] = attrs.asdict(
             await self._stores.transfers.estimate(source_id, before_ts)
         )

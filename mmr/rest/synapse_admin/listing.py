@@ -20,6 +20,7 @@ from mmr.storage.listing import (
     MediaOrder,
     Page,
 )
+from mmr.storage.objects import is_stand_in
 from mmr.storage.usage import UsageStore, UserOrder, UserQuery
 from mmr.types import server_of_user
 
@@ -174,7 +175,7 @@ def _of_user(media: ListedMedia) -> dict[str, Any]:
         "authenticated": media.requires_auth,
         "safe_from_quarantine": media.pinned,
         "user_id": media.user_id,
-        "sha256": media.sha256_hash,
+        "sha256": None if is_stand_in(media.sha256_hash) else media.sha256_hash,
     }
 
 
