@@ -6,93 +6,36 @@ Archives and the importers of other servers give one media after the other to
 
 from __future__ import annotations
 
-import enum
-from collections.abc import AsyncIterator, Callable
-
-import attrs
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mmr.config import Config
 from mmr.datastores.base import Datastore, ObjectWriter
 from mmr.datastores.registry import Datastores, HasDatastores
 from mmr.errors import MatrixError, unavailable
-from mmr.media.adopt_rows import AdoptedRows, WrongHash
+from mmr.media.adopt_rows import AdoptedRows, IdTaken, WrongHash
+from mmr.media.adopted import (
+    AdoptedBody,
+    AdoptedMedia,
+    Adoption,
+    AdoptOutcome,
+    compare,
+    fault_of,
+)
 from mmr.media.commit import ObjectCommitter
 from mmr.media.quarantine import Withdraw
 from mmr.media.records import MediaRecords
 from mmr.media.rows import NewMedia
 from mmr.media.scanning import Scanning
+from mmr.media.small_files import MAX_SMALL_BYTES, SmallFiles
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
-from mmr.types import Kind, Mxc, server_of_user
+from mmr.types import (
+    Kind,
+    server_of_user,
+)
 from mmr.util.shield import shield
 
-
-@attrs.frozen(slots=True, kw_only=True)
-class AdoptedMedia:
-    """One media as its former home describes it.
-
-    Attributes:
-        user_id: The uploader; empty for remote media and when nobody knows.
-        creation_ts: Uploaded or fetched at, ms since the epoch.
-        is_quarantined: It stays quarantined, and its content is blocked from now on.
-        is_protected: Pinned: neither quarantined nor purged.
-        requires_auth: Frozen (MSC3916); None for what new media gets here
-            (``repo.freezeUnauthenticatedMedia``).
-        expected_sha256: Lower-case hex; other bytes are refused.
-        expected_bytes: Another length is refused.
-        max_bytes: More are refused.
-    """
-
-    origin: str
-    media_id: str
-    content_type: str
-    upload_name: str = ""
-    user_id: str = ""
-    creation_ts: int
-    is_quarantined: bool = False
-    is_protected: bool = False
-    requires_auth: bool | None = None
-    expected_sha256: str | None = None
-    expected_bytes: int | None = None
-    max_bytes: int | None = None
-
-    @property
-    def mxc(self) -> Mxc:
-        """The media's address."""
-        return Mxc(self.origin, self.media_id)
-
-
-class Adoption(enum.Enum):
-    """What became of one media."""
-
-    STORED = "stored"
-    KNOWN = "known"
-    """The id was here already, with these bytes as far as can be told."""
-    CONFLICT = "conflict"
-    """The id was here already, with other bytes. They stay."""
-    DAMAGED = "damaged"
-    """The bytes are not those that were announced. Nothing was kept."""
-    REFUSED = "refused"
-    """Quarantined content, a plugin's no, or too large. Nothing was kept."""
-
-
-@attrs.frozen(slots=True)
-class AdoptOutcome:
-    """What became of one media.
-
-    Attributes:
-        size_bytes: Of the content; 0 when nothing is kept.
-        detail: Why not, as a sentence; empty when all is well.
-    """
-
-    adoption: Adoption
-    size_bytes: int = 0
-    detail: str = ""
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the media is here now."""
-        return self.adoption in (Adoption.STORED, Adoption.KNOWN)
+__all__ = ["AdoptOutcome", "AdoptedMedia", "Adoption", "Adoptions"]
 
 
 class Adoptions:
@@ -111,6 +54,7 @@ class Adoptions:
         media: MediaStore,
         datastores: Datastores,
         committer: ObjectCommitter,
+        small_files: SmallFiles,
         records: MediaRecords,
         scanning: Scanning,
         withdraw: Withdraw,
@@ -119,6 +63,7 @@ class Adoptions:
         self._media = media
         self._datastores = datastores
         self._committer = committer
+        self._small_files = small_files
         self._records = records
         self._scanning = scanning
         self._withdraw = withdraw
@@ -129,28 +74,130 @@ class Adoptions:
         """Keep one media. When this returns, it is durable, or nothing of it is left.
 
         Args:
-            chunks: The bytes. Not asked for when the id is here already; what it
-                raises is raised.
+            chunks: The bytes. Not always asked for when the id is here already; what
+                it raises is raised.
 
         Raises:
             MatrixError: 5xx: not the media's fault, and the next one would fail too
                 (no database, no space).
         """
-        known = await self._media.get_media(item.origin, item.media_id)
-        if known is not None:
-            return compare(item, known)
+        fault = fault_of(item)
+        if fault is not None:
+            return AdoptOutcome(Adoption.REFUSED, detail=fault)
+        size = item.expected_bytes
+        if size is None or size > MAX_SMALL_BYTES:
+            known = await self._media.get_media(item.origin, item.media_id)
+            if known is not None:
+                return compare(item, known)
+        body = AdoptedBody(item, chunks)
         datastore = await self._datastores.choose(*self._place_of(item))
+        head = b""
+        # Hooks look at files.
+        if not self._scanning.is_on:
+            head = await body.head()
+        if body.is_over:
+            wrong = body.fault()
+            if wrong is not None:
+                return wrong
+            return await shield(self._keep_small(item, datastore, head))
+        return await self._adopt_large(item, datastore, head, body)
+
+    async def _adopt_large(
+        self, item: AdoptedMedia, datastore: Datastore, head: bytes, body: AdoptedBody
+    ) -> AdoptOutcome:
         writer = await datastore.create(item.expected_bytes)
         is_ours = True
         try:
-            fault = await self._receive(item, chunks, writer)
+            await writer.write(head)
+            async for chunk in body:
+                await writer.write(chunk)
+            fault = body.fault()
             if fault is not None:
                 return fault
             is_ours = False
-            return await shield(self._keep(item, writer, datastore))
+            return await shield(self._keep(item, datastore, writer))
         finally:
             if is_ours:
                 await writer.discard()
+
+    async def _keep_small(
+        self, item: AdoptedMedia, datastore: Datastore, data: bytes
+    ) -> AdoptOutcome:
+        rows = self._rows_of(item)
+        return await self._settle(
+            item, rows, self._small_files.commit(datastore, rows, data)
+        )
+
+    async def _keep(
+        self, item: AdoptedMedia, datastore: Datastore, writer: ObjectWriter
+    ) -> AdoptOutcome:
+        rows = self._rows_of(item)
+
+        async def keep() -> MediaRecord:
+            await self._scanning.check(writer, rows.new)
+            return await self._committer.commit(
+                writer, datastore, rows, may_be_quarantined=rows.may_be_quarantined
+            )
+
+        try:
+            return await self._settle(item, rows, keep())
+        finally:
+            await writer.discard()
+
+    async def _settle(
+        self, item: AdoptedMedia, rows: AdoptedRows, work: Awaitable[MediaRecord]
+    ) -> AdoptOutcome:
+        """Await a commit, tell the caches, and say what has become of it."""
+        try:
+            record = await self._outcome_of(item, work)
+        except WrongHash as error:
+            return AdoptOutcome(Adoption.DAMAGED, detail=str(error))
+        except IdTaken as error:
+            return AdoptOutcome(Adoption.CONFLICT, detail=str(error))
+        except MatrixError as error:
+            if error.status >= 500:
+                raise
+            return AdoptOutcome(Adoption.REFUSED, detail=error.message)
+        if rows.quarantined:
+            await self._withdraw(rows.quarantined, [rows.sha256_hash])
+        if not rows.is_inserted:
+            self._records.invalidate(item.mxc)
+            return compare(item, record, rows.sha256_hash)
+        self._records.added(item.mxc)
+        return AdoptOutcome(Adoption.STORED, record.size_bytes)
+
+    async def _outcome_of(
+        self, item: AdoptedMedia, work: Awaitable[MediaRecord]
+    ) -> MediaRecord:
+        try:
+            return await work
+        except CommitOutcomeUnknown:
+            record = await self._media.get_media(item.origin, item.media_id)
+            if record is None:
+                raise unavailable("The media could not be stored. Try again.") from None
+            return record
+
+    def _rows_of(self, item: AdoptedMedia) -> AdoptedRows:
+        requires_auth = item.requires_auth
+        if requires_auth is None:
+            requires_auth = self._config().repo.freeze_unauthenticated_media
+        new = NewMedia(
+            origin=item.origin,
+            media_id=item.media_id,
+            upload_name=item.upload_name,
+            content_type=item.content_type,
+            user_id=item.user_id,
+            requires_auth=requires_auth,
+            is_prescribed=True,
+        )
+        return AdoptedRows(
+            new,
+            self._media,
+            creation_ts=item.creation_ts,
+            is_quarantined=item.is_quarantined,
+            is_protected=item.is_protected,
+            expected_sha256=item.expected_sha256,
+        )
 
     def _place_of(self, item: AdoptedMedia) -> tuple[Kind, HasDatastores]:
         """Local when the uploader's server, or else the origin, is ours (D64)."""
@@ -164,106 +211,3 @@ class Adoptions:
             if any(Kind.REMOTE_MEDIA in each.for_kinds for each in section.datastores):
                 return Kind.REMOTE_MEDIA, section
         return Kind.REMOTE_MEDIA, config
-
-    async def _receive(
-        self, item: AdoptedMedia, chunks: AsyncIterator[bytes], writer: ObjectWriter
-    ) -> AdoptOutcome | None:
-        limits = [n for n in (item.expected_bytes, item.max_bytes) if n is not None]
-        most = min(limits, default=None)
-        async for chunk in chunks:
-            if most is not None and writer.size + len(chunk) > most:
-                return _too_long(item, most)
-            await writer.write(chunk)
-        if item.expected_bytes not in (None, writer.size):
-            return AdoptOutcome(
-                Adoption.DAMAGED,
-                detail=f"it has {writer.size} bytes instead of {item.expected_bytes}",
-            )
-        return None
-
-    async def _keep(
-        self, item: AdoptedMedia, writer: ObjectWriter, datastore: Datastore
-    ) -> AdoptOutcome:
-        new = NewMedia(
-            origin=item.origin,
-            media_id=item.media_id,
-            upload_name=item.upload_name,
-            content_type=item.content_type,
-            user_id=item.user_id,
-            requires_auth=self._requires_auth(item),
-            is_prescribed=True,
-        )
-        size = writer.size
-        rows = AdoptedRows(
-            new,
-            self._media,
-            creation_ts=item.creation_ts,
-            is_quarantined=item.is_quarantined,
-            is_protected=item.is_protected,
-            expected_sha256=item.expected_sha256,
-        )
-        try:
-            await self._scanning.check(writer, new)
-            record = await self._commit(item, writer, datastore, rows)
-        except WrongHash as error:
-            return AdoptOutcome(Adoption.DAMAGED, detail=str(error))
-        except MatrixError as error:
-            if error.status >= 500:
-                raise
-            return AdoptOutcome(Adoption.REFUSED, detail=error.message)
-        finally:
-            await writer.discard()
-        if rows.quarantined:
-            await self._withdraw(rows.quarantined, [rows.sha256_hash])
-        if not rows.is_inserted:
-            return compare(item, record, rows.sha256_hash)
-        self._records.added(item.mxc)
-        return AdoptOutcome(Adoption.STORED, size)
-
-    async def _commit(
-        self,
-        item: AdoptedMedia,
-        writer: ObjectWriter,
-        datastore: Datastore,
-        rows: AdoptedRows,
-    ) -> MediaRecord:
-        try:
-            return await self._committer.commit(writer, datastore, rows)
-        except CommitOutcomeUnknown:
-            record = await self._media.get_media(item.origin, item.media_id)
-            if record is None:
-                raise unavailable("The media could not be stored. Try again.") from None
-            return record
-
-    def _requires_auth(self, item: AdoptedMedia) -> bool:
-        if item.requires_auth is not None:
-            return item.requires_auth
-        return self._config().repo.freeze_unauthenticated_media
-
-
-def compare(
-    item: AdoptedMedia, known: MediaRecord, sha256: str | None = None
-) -> AdoptOutcome:
-    """What it means that the id is here already.
-
-    Args:
-        sha256: Of the bytes at hand, when they were read.
-    """
-    wanted = sha256 or item.expected_sha256
-    if wanted is not None:
-        is_same = wanted == known.sha256_hash
-    else:
-        is_same = item.expected_bytes in (None, known.size_bytes)
-    if is_same:
-        return AdoptOutcome(Adoption.KNOWN, known.size_bytes)
-    return AdoptOutcome(
-        Adoption.CONFLICT, detail="the id is here already, with other content"
-    )
-
-
-def _too_long(item: AdoptedMedia, most: int) -> AdoptOutcome:
-    if most == item.expected_bytes:
-        return AdoptOutcome(
-            Adoption.DAMAGED, detail=f"it has more than the announced {most} bytes"
-        )
-    return AdoptOutcome(Adoption.REFUSED, detail=f"it has more than {most} bytes")

@@ -81,6 +81,7 @@ class _Attempt:
     writer: ObjectWriter
     datastore: Datastore
     stored: StoredAt
+    may_be_quarantined: bool
 
     @property
     def intent(self) -> Intent:
@@ -105,9 +106,17 @@ class ObjectCommitter:
         self._ids = ids
 
     async def commit(
-        self, writer: ObjectWriter, datastore: Datastore, rows: Rows[RowT]
+        self,
+        writer: ObjectWriter,
+        datastore: Datastore,
+        rows: Rows[RowT],
+        *,
+        may_be_quarantined: bool = False,
     ) -> RowT:
         """Make the written bytes and their row durable, in this order.
+
+        Args:
+            may_be_quarantined: Quarantined content is kept as well.
 
         Raises:
             MatrixError: 403 when the hash is quarantined; whatever ``rows`` refuses.
@@ -120,7 +129,7 @@ class ObjectCommitter:
             stored = StoredAt(
                 ObjectName(datastore.id, location), sha256_hash, writer.size
             )
-            attempt = _Attempt(writer, datastore, stored)
+            attempt = _Attempt(writer, datastore, stored, may_be_quarantined)
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._try(attempt, rows)
@@ -150,7 +159,7 @@ class ObjectCommitter:
         self, txn: Transaction, attempt: _Attempt, rows: Rows[RowT]
     ) -> tuple[RowT | None, ObjectName | None]:
         sha256_hash = attempt.stored.sha256_hash
-        self._lock_txn(txn, sha256_hash)
+        self._lock_txn(txn, sha256_hash, attempt.may_be_quarantined)
         row = rows.claim_txn(txn, sha256_hash)
         if row is not None:
             return row, row.object_name
@@ -159,8 +168,12 @@ class ObjectCommitter:
             self._intents.add_txn(txn, attempt.intent)
         return None, known
 
-    def _lock_txn(self, txn: Transaction, sha256_hash: str) -> None:
+    def _lock_txn(
+        self, txn: Transaction, sha256_hash: str, may_be_quarantined: bool
+    ) -> None:
         self._media.lock_hash_txn(txn, sha256_hash)
+        if may_be_quarantined:
+            return
         if self._media.is_quarantined_hash_txn(txn, sha256_hash):
             raise not_permitted()
 
@@ -183,8 +196,11 @@ class ObjectCommitter:
         await found.close()
         return size == size_bytes
 
-    def _share_txn(self, txn: Transaction, stored: StoredAt, rows: Rows[RowT]) -> RowT:
-        self._lock_txn(txn, stored.sha256_hash)
+    def _share_txn(
+        self, txn: Transaction, attempt: _Attempt, known: ObjectName, rows: Rows[RowT]
+    ) -> RowT:
+        stored = attrs.evolve(attempt.stored, name=known)
+        self._lock_txn(txn, stored.sha256_hash, attempt.may_be_quarantined)
         if not objects.is_in_use_txn(txn, stored.name):
             raise _Vanished
         return rows.insert_txn(txn, stored)
@@ -195,23 +211,34 @@ class ObjectCommitter:
         try:
             await attempt.writer.publish(attempt.stored.name.location)
             return await self._db.interaction(
-                "commit_object", self._commit_txn, attempt, rows, missing
+                "commit_object",
+                self.commit_txn,
+                attempt.stored,
+                rows,
+                missing,
+                may_be_quarantined=attempt.may_be_quarantined,
             )
         except CommitOutcomeUnknown:
             raise
         except BaseException:
-            await self._give_up(attempt.intent)
+            await self.give_up(attempt.intent)
             raise
 
-    def _commit_txn(
+    def commit_txn(
         self,
         txn: Transaction,
-        attempt: _Attempt,
+        stored: StoredAt,
         rows: Rows[RowT],
-        missing: ObjectName | None,
+        missing: ObjectName | None = None,
+        *,
+        may_be_quarantined: bool = False,
     ) -> RowT:
-        stored = attempt.stored
-        self._lock_txn(txn, stored.sha256_hash)
+        """The last step, for an object that is named by an intent, and visible.
+
+        Raises:
+            MatrixError: 403 or 503. The caller gives the object up.
+        """
+        self._lock_txn(txn, stored.sha256_hash, may_be_quarantined)
         if not self._intents.remove_txn(txn, stored.name):
             # This process was asleep for so long that the sweep gave its object up.
             raise unavailable("The upload took too long. Try again.")
@@ -225,7 +252,7 @@ class ObjectCommitter:
             objects.queue_delete_txn(txn, stored.name)
         return row
 
-    async def _give_up(self, intent: Intent) -> None:
+    async def give_up(self, intent: Intent) -> None:
         """Have the object deleted. A failure here is the sweep's to mend."""
         try:
             await self._intents.sweep(intent)

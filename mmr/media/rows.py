@@ -101,7 +101,7 @@ class NewMediaRows:
         else:
             same = self._media.find_identical_txn(txn, record)
             if same is not None:
-                return _found(self._media, txn, same, stored, missing)
+                return found_record(self._media, txn, same, stored, missing)
             if not self._media_ids.hold_txn(
                 txn, record.origin, record.media_id, self._now_ms
             ):
@@ -127,12 +127,12 @@ class RemoteMediaRows:
         """Write the record, or find the other process's."""
         known = self.claim_txn(txn, stored.sha256_hash)
         if known is not None:
-            return _found(self._store, txn, known, stored, missing)
+            return found_record(self._store, txn, known, stored, missing)
         record = self._new.record(self._now_ms, stored.sha256_hash, stored)
         return self._store.insert_media_txn(txn, record)
 
 
-def _found(
+def found_record(
     store: MediaStore,
     txn: Transaction,
     record: MediaRecord,

@@ -34,6 +34,11 @@ class Scanning:
         """Whether a file that the hooks can't look at is refused (R86)."""
         return self._hooks.demand_to_see
 
+    @property
+    def is_on(self) -> bool:
+        """Whether there is any hook to ask."""
+        return bool(self._hooks)
+
     async def check(
         self, writer: ObjectWriter, new: NewMedia, *, is_preview: bool = False
     ) -> None:

@@ -6,7 +6,9 @@ from functools import cached_property
 
 from mmr.media.adopt import Adoptions
 from mmr.media.in_place import InPlace
+from mmr.media.small_files import SmallFiles
 from mmr.server.moderation import Moderation
+from mmr.storage.adoption import AdoptionStore
 
 
 class Adopting(Moderation):
@@ -19,6 +21,7 @@ class Adopting(Moderation):
             media=self.stores.media,
             datastores=self.datastores,
             committer=self.committer,
+            small_files=self._small_files,
             records=self.media_records,
             scanning=self.scanning,
             withdraw=self._withdraw,
@@ -27,3 +30,14 @@ class Adopting(Moderation):
     @cached_property
     def in_place(self) -> InPlace:
         return InPlace(self.stores.registrations, self.media_changed)
+
+    @cached_property
+    def _small_files(self) -> SmallFiles:
+        return SmallFiles(
+            db=self.db,
+            store=AdoptionStore(),
+            intents=self.stores.intents,
+            committer=self.committer,
+            ids=self.ids,
+            threads=self.files,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmr.storage.engines.base import Cursor, Engine, Params, Row
 
@@ -55,8 +55,12 @@ class Transaction:
 
         In PostgreSQL an advisory lock, in SQLite the write lock (design §6).
         """
-        digest = hashlib.blake2b(f"{family}:{name}".encode(), digest_size=8).digest()
-        self._engine.lock(self._cursor, int.from_bytes(digest, "big", signed=True))
+        self._engine.lock(self._cursor, [_lock_key(family, name)])
+
+    def lock_all(self, family: str, names: Iterable[str]) -> None:
+        """`lock` several names, in one order for all who do."""
+        keys = sorted({_lock_key(family, name) for name in names})
+        self._engine.lock(self._cursor, keys)
 
     def now_ms(self) -> int:
         """The database's clock, in ms since the epoch: one clock for all processes."""
@@ -65,6 +69,11 @@ class Transaction:
     def has_table(self, table: str) -> bool:
         """Whether the table is there."""
         return self._engine.has_table(self._cursor, table)
+
+
+def _lock_key(family: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{family}:{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def placeholders(rows: Sequence[Row]) -> tuple[str, list[object]]:

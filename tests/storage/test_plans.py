@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmr.storage import Database, Transaction
+from mmr.storage.adoption import AdoptionStore
 from mmr.storage.attributes import AttributeStore, Purpose
 from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.datastores import DatastoreStore
@@ -82,6 +83,17 @@ async def use_every_store(db: Database) -> None:
     await _use_previews(db)
     await _use_exports(db)
     await _use_administration(db)
+    await _use_adoption(db)
+
+
+async def _use_adoption(db: Database) -> None:
+    adoption, mxc = AdoptionStore(), Mxc("example.org", "moved")
+    await db.interaction("t", adoption.known_txn, [mxc, mxc])
+    await db.interaction("t", adoption.known_hashes_txn, {"a" * 64, "b" * 64})
+    await db.interaction("t", adoption.add_intents_txn, [Intent(_NAME, "a" * 64)])
+    await db.interaction("t", adoption.remove_intents_txn, "main", ["ab/cd/ef", "x"])
+    record = media_record(media_id="moved")
+    await db.interaction("t", adoption.insert_txn, [record], [mxc])
 
 
 async def _use_administration(db: Database) -> None:

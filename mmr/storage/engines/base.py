@@ -67,8 +67,8 @@ class Engine(Protocol):
         """Run several statements inside the open transaction."""
         ...
 
-    def lock(self, cursor: Cursor, key: int) -> None:
-        """Hold the lock of this signed 64-bit key until the transaction ends."""
+    def lock(self, cursor: Cursor, keys: Sequence[int]) -> None:
+        """Hold the locks of these signed 64-bit keys until the transaction ends."""
         ...
 
     def lock_startup(self, cursor: Cursor) -> None:

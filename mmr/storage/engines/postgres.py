@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 import psycopg2
@@ -88,9 +89,11 @@ class PostgresEngine:
         """Run several statements inside the open transaction."""
         cursor.execute(script)
 
-    def lock(self, cursor: Cursor, key: int) -> None:
-        """Take the advisory lock, until the transaction ends."""
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+    def lock(self, cursor: Cursor, keys: Sequence[int]) -> None:
+        """Take the advisory locks, one after the other, until the transaction ends."""
+        if keys:
+            locks = ",".join(["pg_advisory_xact_lock(%s)"] * len(keys))
+            cursor.execute(f"SELECT {locks}", keys)
 
     def lock_startup(self, cursor: Cursor) -> None:
         """Take the start-up lock, until `unlock_startup` or the connection ends."""

@@ -94,7 +94,7 @@ class SqliteEngine:
                 cursor.execute(statement)
                 statement = ""
 
-    def lock(self, cursor: Cursor, key: int) -> None:
+    def lock(self, cursor: Cursor, keys: Sequence[int]) -> None:
         """Nothing to do: a transaction holds the only write lock already."""
 
     def lock_startup(self, cursor: Cursor) -> None:

@@ -1,0 +1,270 @@
+"""Commits many small files together (design §6): two transactions and two flushes.
+
+The order is that of `ObjectCommitter`: intents, objects, rows, answers. Whatever isn't
+a new file under a new id is left to that one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from mmr.cluster.ids import IdGenerator
+from mmr.datastores.base import Datastore, TakesMany
+from mmr.errors import MatrixError
+from mmr.media.adopt_rows import AdoptedRows, IdTaken
+from mmr.media.commit import ObjectCommitter, StoredAt
+from mmr.storage import objects
+from mmr.storage.adoption import AdoptionStore
+from mmr.storage.database import Database
+from mmr.storage.errors import CommitOutcomeUnknown
+from mmr.storage.intents import Intent, IntentStore
+from mmr.storage.media import MediaRecord
+from mmr.storage.objects import ObjectName
+from mmr.storage.transaction import Transaction
+from mmr.types import Mxc
+from mmr.util.threads import Runner
+
+MAX_SMALL_BYTES = 256 * 1024
+"""A file that is larger gains nothing by company."""
+
+# A transaction holds a lock a file, and PostgreSQL has room for some thousands.
+_MAX_BATCH = 256
+_MAX_BATCH_BYTES = 16 * 1024 * 1024
+# One writes files while the other talks to the database.
+_AT_ONCE = 2
+
+
+@attrs.define(eq=False)
+class _File:
+    """One file on its way in.
+
+    Attributes:
+        stored: Where its object goes, and what it is; once the batch has begun.
+        outcome: The record, or what went wrong; None: not for this batch.
+    """
+
+    datastore: Datastore
+    rows: AdoptedRows
+    data: bytes
+    result: Deferred[MediaRecord]
+    stored: StoredAt | None = None
+    outcome: MediaRecord | Exception | None = None
+
+    @property
+    def at(self) -> StoredAt:
+        assert self.stored is not None
+        return self.stored
+
+
+class SmallFiles:
+    """Takes files of up to `MAX_SMALL_BYTES`; those that wait go together.
+
+    What waits is bounded by the callers: each waits for its file.
+    """
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: AdoptionStore,
+        intents: IntentStore,
+        committer: ObjectCommitter,
+        ids: IdGenerator,
+        threads: Runner,
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._intents = intents
+        self._committer = committer
+        self._ids = ids
+        self._threads = threads
+        self._waiting: deque[_File] = deque()
+        self._running = 0
+
+    async def commit(
+        self, datastore: Datastore, rows: AdoptedRows, data: bytes
+    ) -> MediaRecord:
+        """Make the bytes and their row durable. See `ObjectCommitter.commit`."""
+        file = _File(datastore, rows, data, Deferred(lambda _: None))
+        self._waiting.append(file)
+        if self._running < _AT_ONCE:
+            self._running += 1
+            Deferred.fromCoroutine(self._drain())
+        return await file.result
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._next()
+                try:
+                    await self._commit(batch)
+                except Exception as error:
+                    for file in batch:
+                        file.outcome = error
+                for file in batch:
+                    self._deliver(file)
+        finally:
+            self._running -= 1
+
+    def _next(self) -> list[_File]:
+        """Files for one datastore; each id and no more than a batch holds."""
+        datastore = self._waiting[0].datastore
+        batch: dict[Mxc, _File] = {}
+        size = 0
+        while self._waiting and len(batch) < _MAX_BATCH:
+            file = self._waiting[0]
+            size += len(file.data)
+            if file.datastore is not datastore or file.rows.mxc in batch:
+                break
+            if batch and size > _MAX_BATCH_BYTES:
+                break
+            batch[file.rows.mxc] = self._waiting.popleft()
+        return list(batch.values())
+
+    async def _commit(self, batch: list[_File]) -> None:
+        datastore = batch[0].datastore
+        hashes = await self._threads.run(_hashes, batch)
+        names = self._ids.object_names(len(batch))
+        for file, sha256, name in zip(batch, hashes, names, strict=True):
+            location = ObjectName(datastore.id, datastore.location_of(name))
+            file.stored = StoredAt(location, sha256, len(file.data))
+        fresh: list[_File] = []
+        store: object = datastore
+        if isinstance(store, TakesMany):
+            fresh = await self._db.interaction("claim_files", self._claim_txn, batch)
+            await self._publish(store, fresh)
+        taken = set(map(id, fresh))
+        rest = [file for file in batch if id(file) not in taken]
+        await gatherResults(
+            [Deferred.fromCoroutine(self._commit_alone(file)) for file in rest]
+        )
+
+    def _claim_txn(self, txn: Transaction, batch: list[_File]) -> list[_File]:
+        """Name the objects of those files whose id and content are new."""
+        known = self._store.known_txn(txn, [file.rows.mxc for file in batch])
+        hashes = {file.at.sha256_hash for file in batch}
+        taken = self._store.known_hashes_txn(txn, hashes)
+        fresh = []
+        for file in batch:
+            sha256 = file.at.sha256_hash
+            if file.rows.is_plain(sha256) and not (
+                sha256 in taken or file.rows.mxc in known
+            ):
+                # A second file with the same bytes shares the object, once it's there.
+                taken.add(sha256)
+                fresh.append(file)
+        self._store.add_intents_txn(txn, map(_intent, fresh))
+        return fresh
+
+    async def _publish(self, datastore: TakesMany, fresh: list[_File]) -> None:
+        if not fresh:
+            return
+        try:
+            await datastore.put_all(
+                [(file.at.name.location, file.data) for file in fresh]
+            )
+            outcomes = await self._db.interaction(
+                "commit_files", self._commit_txn, fresh
+            )
+        except CommitOutcomeUnknown:
+            raise
+        except BaseException:
+            for file in fresh:
+                await self._committer.give_up(_intent(file))
+            raise
+        for file, outcome in zip(fresh, outcomes, strict=True):
+            file.outcome = outcome
+            if isinstance(outcome, MediaRecord):
+                file.rows.is_inserted |= outcome.object_name == file.at.name
+
+    def _commit_txn(
+        self, txn: Transaction, fresh: Sequence[_File]
+    ) -> list[MediaRecord | Exception]:
+        """All rows at once; those to which something happened meanwhile one by one."""
+        hashes = [file.at.sha256_hash for file in fresh]
+        self._store.lock_hashes_txn(txn, hashes)
+        taken = self._store.known_hashes_txn(txn, hashes)
+        known = self._store.known_txn(txn, [file.rows.mxc for file in fresh])
+        plain = [
+            file
+            for file in fresh
+            if not (file.at.sha256_hash in taken or file.rows.mxc in known)
+        ]
+        records = self._insert_txn(txn, plain)
+        return [
+            records[file.rows.mxc]
+            if file.rows.mxc in records
+            else self._commit_one_txn(txn, file)
+            for file in fresh
+        ]
+
+    def _insert_txn(
+        self, txn: Transaction, files: Sequence[_File]
+    ) -> dict[Mxc, MediaRecord]:
+        if not files:
+            return {}
+        left = self._store.remove_intents_txn(
+            txn,
+            files[0].datastore.id,
+            [file.at.name.location for file in files],
+        )
+        # An intent that is gone was swept: this process was asleep for too long.
+        ours = [file for file in files if file.at.name.location in left]
+        records = {file.rows.mxc: file.rows.record(file.at) for file in ours}
+        added = self._store.insert_txn(
+            txn,
+            list(records.values()),
+            [file.rows.mxc for file in ours if file.rows.is_protected],
+        )
+        # `_commit_one_txn` ends the intents of those that were not added.
+        self._store.add_intents_txn(
+            txn, [_intent(file) for file in ours if file.rows.mxc not in added]
+        )
+        return {mxc: record for mxc, record in records.items() if mxc in added}
+
+    def _commit_one_txn(self, txn: Transaction, file: _File) -> MediaRecord | Exception:
+        try:
+            return self._committer.commit_txn(txn, file.at, file.rows)
+        except (MatrixError, IdTaken) as error:
+            self._intents.remove_txn(txn, file.at.name)
+            objects.queue_delete_txn(txn, file.at.name)
+            return error
+
+    async def _commit_alone(self, file: _File) -> None:
+        writer = await file.datastore.create(len(file.data))
+        try:
+            await writer.write(file.data)
+            file.outcome = await self._committer.commit(
+                writer,
+                file.datastore,
+                file.rows,
+                may_be_quarantined=file.rows.may_be_quarantined,
+            )
+        except Exception as error:
+            file.outcome = error
+        finally:
+            await writer.discard()
+
+    def _deliver(self, file: _File) -> None:
+        if file.result.called:
+            return
+        if isinstance(file.outcome, Exception):
+            file.result.errback(Failure(file.outcome))
+        else:
+            assert file.outcome is not None
+            file.result.callback(file.outcome)
+
+
+def _hashes(batch: Sequence[_File]) -> list[str]:
+    return [hashlib.sha256(file.data).hexdigest() for file in batch]
+
+
+def _intent(file: _File) -> Intent:
+    return Intent(file.at.name, file.at.sha256_hash)

@@ -1,0 +1,472 @@
+"""Media that moves in under its own id, alone and in company, on both engines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from mmr.datastores.base import DatastoreFull
+from mmr.datastores.file import FileDatastore
+from mmr.errors import MatrixError
+from mmr.media.adopt import AdoptedMedia, Adoption, AdoptOutcome
+from mmr.storage.attributes import Purpose
+from mmr.storage.errors import CommitOutcomeUnknown
+
+from tests.harness import ALICE, HOST, ServerCase
+
+SMALL = b"some bytes" * 10
+LARGE = b"many bytes" * 60_000
+WHEN = 1_500_000_000_000
+STEPS = ("claim_files", "put_all", "placed", "commit_files")
+
+
+class Crash(Exception):
+    """Stands for the end of the process."""
+
+
+def media(media_id: str = "abc", **values: Any) -> AdoptedMedia:
+    """One of Alice's."""
+    described: dict[str, Any] = {
+        "origin": HOST,
+        "media_id": media_id,
+        "content_type": "text/plain",
+        "upload_name": "a name",
+        "user_id": ALICE,
+        "creation_ts": WHEN,
+    }
+    return AdoptedMedia(**{**described, **values})
+
+
+async def pieces(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def never() -> AsyncIterator[bytes]:
+    raise AssertionError("the bytes were asked for")
+    yield b""
+
+
+async def broken() -> AsyncIterator[bytes]:
+    yield b"some"
+    raise OSError("the source is gone")
+
+
+class AdoptCases(ServerCase):
+    __test__: ClassVar[bool] = False
+    config: ClassVar[dict[str, Any]] = {
+        "uploads": {
+            "minBytes": 0,
+            "minFreeBytes": 0,
+            "maxBytes": 10,
+            "quotas": {"enabled": True, "users": [{"glob": "@*", "maxFiles": 1}]},
+        }
+    }
+
+    async def adopt(
+        self, item: AdoptedMedia, data: bytes | AsyncIterator[bytes]
+    ) -> AdoptOutcome:
+        chunks = pieces(data) if isinstance(data, bytes) else data
+        return await self.server.adoptions.adopt(item, chunks)
+
+    async def adopt_all(
+        self, items: list[tuple[AdoptedMedia, bytes]]
+    ) -> list[AdoptOutcome | BaseException]:
+        """All at once: they go together."""
+
+        async def adopt(item: AdoptedMedia, data: bytes) -> Any:
+            try:
+                return await self.adopt(item, data)
+            except (Crash, MatrixError, ValueError) as error:
+                return error
+
+        return await gatherResults(
+            [Deferred.fromCoroutine(adopt(item, data)) for item, data in items]
+        )
+
+    async def clean_up(self) -> None:
+        """All that the recurring jobs would do in an hour."""
+        await self.server.sweep.sweep(-1)
+        await self.server.sweep.delete_queued()
+
+    def on_interaction(self, desc: str, act: Callable[..., Any]) -> Any:
+        """Have something else happen in place of a transaction."""
+        original = self.server.db.interaction
+
+        async def interaction(name: str, func: Any, *args: Any, **kwargs: Any) -> Any:
+            async def run() -> Any:
+                return await original(name, func, *args, **kwargs)
+
+            return await (act(run) if name == desc else run())
+
+        return self.patch(self.server.db, "interaction", interaction)
+
+    async def test_it_is_as_it_was_elsewhere(self) -> None:
+        for media_id, data in (("small", SMALL), ("large", LARGE)):
+            outcome = await self.adopt(media(media_id), data)
+            self.assertEqual(outcome, AdoptOutcome(Adoption.STORED, len(data)))
+            answer = await self.download(media_id)
+            self.assertEqual(answer.body, data)
+            record = await self.record(media_id)
+            self.assertEqual(record.creation_ts, WHEN)
+            self.assertEqual(record.user_id, ALICE)
+            self.assertEqual(record.upload_name, "a name")
+            self.assertEqual(record.content_type, "text/plain")
+            self.assertEqual(record.sha256_hash, hashlib.sha256(data).hexdigest())
+        self.assertEqual(await self.count("mmr_object_intents"), 0)
+
+    async def test_media_of_another_server(self) -> None:
+        item = media("abc", origin="far.example", user_id="")
+        await self.adopt(item, SMALL)
+        answer = await self.get(
+            "/_matrix/client/v1/media/download/far.example/abc?allow_remote=false"
+        )
+        self.assertEqual(answer.body, SMALL)
+
+    async def test_neither_quota_nor_upload_limit_count(self) -> None:
+        await self.adopt_all([(media(f"m{n}"), b"%d" % n * 20) for n in range(5)])
+        self.assertEqual(await self.count("media"), 5)
+        usage = await self.server.stores.quotas.get_usage(ALICE)
+        self.assertEqual((usage.files, usage.size_bytes), (5, 100))
+
+    async def test_many_share_transactions_and_folders(self) -> None:
+        before = self.server.db.transactions
+        items = [(media(f"m{n}"), b"%d" % n) for n in range(300)]
+        outcomes = await self.adopt_all(items)
+        self.assertTrue(all(each.adoption is Adoption.STORED for each in outcomes))
+        self.assertLess(self.server.db.transactions - before, 10)
+        self.assertLess(len({path.parent for path in self.files()}), 5)
+        for item, data in items[::37]:
+            self.assertEqual((await self.download(item.media_id)).body, data)
+        totals = await self.server.stores.datastores.get_totals()
+        self.assertEqual(totals["folder"].objects, 300)
+        self.assertEqual(totals["folder"].size_bytes, sum(len(d) for _, d in items))
+
+    async def test_freezing_is_as_here_or_as_there(self) -> None:
+        await self.adopt_all(
+            [
+                (media("here"), b"1"),
+                (media("open", requires_auth=False), b"2"),
+                (media("frozen", requires_auth=True), b"3"),
+            ]
+        )
+        legacy = f"/_matrix/media/v3/download/{HOST}/"
+        for media_id, status in (("here", 404), ("open", 200), ("frozen", 404)):
+            answer = await self.get(legacy + media_id, token=None)
+            self.assertEqual(answer.status, status, media_id)
+
+    async def test_what_is_protected_is_pinned(self) -> None:
+        items = [
+            (media("small", is_protected=True), SMALL),
+            (media("large", is_protected=True), LARGE),
+            (media("other"), b"other"),
+        ]
+        await self.adopt_all(items)
+        purposes = [
+            await self.server.stores.attributes.get_purpose(HOST, item.media_id)
+            for item, _ in items
+        ]
+        self.assertEqual(purposes, [Purpose.PINNED, Purpose.PINNED, Purpose.NONE])
+
+    async def test_the_same_bytes_share_an_object(self) -> None:
+        """Duplicates keep their ids."""
+        for data in (SMALL, LARGE):
+            size = str(len(data))
+            outcomes = await self.adopt_all(
+                [(media(f"{name}{size}"), data) for name in ("a", "b", "c")]
+            )
+            self.assertEqual({each.adoption for each in outcomes}, {Adoption.STORED})
+            await self.adopt(media(f"d{size}"), data)
+            await self.clean_up()
+            for name in ("a", "b", "c", "d"):
+                self.assertEqual((await self.download(f"{name}{size}")).body, data)
+        self.assertEqual(len(self.files()), 2)
+
+    async def test_an_id_that_is_here_is_left_alone(self) -> None:
+        for data in (SMALL, LARGE):
+            item = media(f"m{len(data)}")
+            await self.adopt(item, data)
+            again = await self.adopt(item, data)
+            self.assertEqual(again, AdoptOutcome(Adoption.KNOWN, len(data)))
+            other = await self.adopt(
+                media(item.media_id, expected_bytes=5, user_id=""), b"other"
+            )
+            self.assertEqual(other.adoption, Adoption.CONFLICT)
+            self.assertIn("other content", other.detail)
+            self.assertEqual((await self.download(item.media_id)).body, data)
+            self.assertEqual((await self.record(item.media_id)).user_id, ALICE)
+        await self.clean_up()
+        self.assertEqual(len(self.files()), 2)
+
+    async def test_the_bytes_of_a_known_id_are_not_asked_for(self) -> None:
+        await self.adopt(media(), LARGE)
+        sha256 = hashlib.sha256(LARGE).hexdigest()
+        for values, adoption in (
+            ({}, Adoption.KNOWN),
+            ({"expected_bytes": len(LARGE)}, Adoption.KNOWN),
+            ({"expected_bytes": len(LARGE) + 1}, Adoption.CONFLICT),
+            ({"expected_sha256": sha256}, Adoption.KNOWN),
+            ({"expected_sha256": "0" * 64}, Adoption.CONFLICT),
+        ):
+            outcome = await self.adopt(media(**values), never())
+            self.assertEqual(outcome.adoption, adoption, values)
+
+    async def test_one_id_twice_at_once(self) -> None:
+        outcomes = await self.adopt_all(
+            [(media(), SMALL), (media(), SMALL), (media(), b"other")]
+        )
+        # Whichever comes first; on PostgreSQL they run at the same time.
+        names = sorted(each.adoption.value for each in outcomes)
+        self.assertIn(
+            names,
+            (["conflict", "known", "stored"], ["conflict", "conflict", "stored"]),
+        )
+        await self.clean_up()
+        self.assertEqual(len(self.files()), 1)
+
+    async def test_lost_bytes_are_replaced(self) -> None:
+        await self.adopt(media(), SMALL)
+        (await self.path_of("abc")).unlink()
+        item = media(expected_bytes=len(SMALL))
+        self.assertEqual((await self.adopt(item, SMALL)).adoption, Adoption.KNOWN)
+        self.assertEqual((await self.download("abc")).body, SMALL)
+
+    async def test_other_bytes_than_announced_are_not_kept(self) -> None:
+        for data in (SMALL, LARGE):
+            size = len(data)
+            for values in (
+                {"expected_bytes": size + 1},
+                {"expected_bytes": size - 1},
+                {"expected_sha256": "0" * 64},
+            ):
+                outcome = await self.adopt(media(**values), data)
+                self.assertEqual(outcome.adoption, Adoption.DAMAGED, values)
+                self.assertNotEqual(outcome.detail, "")
+        await self.clean_up()
+        self.assertTrue(await self.is_empty())
+
+    async def test_more_than_the_limit_is_not_read(self) -> None:
+        """R77: an endless source ends."""
+
+        async def endless() -> AsyncIterator[bytes]:
+            for _ in range(1000):
+                yield bytes(100_000)
+            raise AssertionError("it was read on and on")
+
+        for limit in (1000, 1_000_000):
+            outcome = await self.adopt(media(max_bytes=limit), endless())
+            self.assertEqual(outcome.adoption, Adoption.REFUSED)
+            self.assertIn(str(limit), outcome.detail)
+        self.assertTrue(await self.is_empty())
+
+    async def test_a_record_that_cannot_be(self) -> None:
+        """R70: ids and texts of another database are strangers' input."""
+        for values in (
+            {"media_id": "../../etc/passwd"},
+            {"media_id": "a\n"},
+            {"media_id": ""},
+            {"origin": "not a server"},
+            {"upload_name": "a\0b"},
+            {"content_type": "\ud800"},
+            {"user_id": "@a\0:b"},
+            {"creation_ts": -1},
+        ):
+            outcome = await self.adopt(media(**{"media_id": "a", **values}), never())
+            self.assertEqual(outcome.adoption, Adoption.REFUSED, values)
+
+    async def test_a_source_that_fails(self) -> None:
+        with self.assertRaisesRegex(OSError, "the source is gone"):
+            await self.adopt(media(), broken())
+        self.assertTrue(await self.is_empty())
+
+    async def test_quarantined_content_is_refused(self) -> None:
+        """R86: the same bytes can't come back."""
+        await self.adopt(media("bad"), SMALL)
+        await self.quarantine("bad")
+        for number, data in enumerate((SMALL, SMALL)):
+            outcome = await self.adopt(media(f"m{number}"), data)
+            self.assertEqual(outcome.adoption, Adoption.REFUSED)
+        self.assertEqual(await self.count("media"), 1)
+        outcome = await self.adopt(media("pinned", is_protected=True), SMALL)
+        self.assertEqual(outcome.adoption, Adoption.STORED)
+        self.assertEqual((await self.download("pinned")).body, SMALL)
+
+    async def test_what_was_quarantined_there_is_here(self) -> None:
+        """R84, R86: with all copies, those that moved in before included."""
+        for data in (SMALL, LARGE):
+            first, bad, worse = (f"{name}{len(data)}" for name in ("a", "b", "c"))
+            await self.adopt(media(first), data)
+            self.assertEqual((await self.download(first)).status, 200)
+            for media_id in (bad, worse):
+                item = media(media_id, is_quarantined=True)
+                outcome = await self.adopt(item, data)
+                self.assertEqual(outcome.adoption, Adoption.STORED)
+                self.assertTrue((await self.record(media_id)).quarantined)
+            for media_id in (first, bad, worse):
+                self.assertNotEqual((await self.download(media_id)).body, data)
+
+    async def test_a_full_disk_is_everybodys_error(self) -> None:
+        """R97."""
+
+        async def full(*_: object) -> None:
+            raise DatastoreFull("no space")
+
+        patch = self.patch(FileDatastore, "put_all", full)
+        errors = await self.adopt_all([(media(f"m{n}"), b"%d" % n) for n in range(20)])
+        patch.restore()
+        self.assertTrue(all(isinstance(each, DatastoreFull) for each in errors))
+        await self.clean_up()
+        self.assertTrue(await self.is_empty())
+
+    async def test_a_failure_at_any_step_leaves_nothing(self) -> None:
+        items = [(media(f"m{n}"), b"%d" % n) for n in range(20)]
+        for step in STEPS:
+            patch = self.break_at(step, ValueError)
+            errors = await self.adopt_all(items)
+            patch.restore()
+            self.assertTrue(any(isinstance(each, ValueError) for each in errors))
+            await self.server.db.interaction(
+                "forget", lambda txn: txn.execute("DELETE FROM media")
+            )
+            await self.clean_up()
+            self.assertEqual(await self.count("mmr_object_intents"), 0)
+
+    def before_commit_of(self, item: AdoptedMedia, act: Any) -> Any:
+        """Have something happen right before a batch is committed; gives the patch."""
+        original = self.server.db.interaction
+        acted: list[bool] = []
+
+        async def interaction(name: str, func: Any, *args: Any, **kwargs: Any) -> Any:
+            if name == "commit_files" and not acted:
+                batch = [file.rows.mxc for file in args[0]]
+                if item.mxc in batch:
+                    self.assertGreater(len(batch), 1)
+                    acted.append(True)
+                    await act()
+            return await original(name, func, *args, **kwargs)
+
+        return self.patch(self.server.db, "interaction", interaction)
+
+    def break_at(self, step: str, error: type[Exception]) -> Any:
+        """Fail at a step; gives the patch."""
+        put_all = FileDatastore.put_all
+
+        async def placed(store: FileDatastore, objects: Any) -> None:
+            if step == "placed":
+                await put_all(store, objects)
+            raise error("injected")
+
+        if step in ("put_all", "placed"):
+            return self.patch(FileDatastore, "put_all", placed)
+
+        async def fail(run: Any) -> None:
+            raise error("injected")
+
+        return self.on_interaction(step, fail)
+
+    async def test_a_crash_at_any_step_leaves_nothing_for_ever(self) -> None:
+        """R94: and the sweep finds all that is left."""
+
+        async def nothing(*_: object) -> None:
+            raise Crash
+
+        await self.adopt(media("kept"), b"acknowledged")
+        for step in STEPS:
+            patches = [
+                self.break_at(step, Crash),
+                self.patch(self.server.committer, "give_up", nothing),
+            ]
+            await self.adopt_all([(media(f"m{step}"), step.encode())])
+            for patch in patches:
+                patch.restore()
+            await self.stop_server()
+            await self.start_server()
+            await self.clean_up()
+            self.assertEqual(len(self.files()), 1, step)
+            self.assertEqual(await self.count("media"), 1)
+            self.assertEqual((await self.download("kept")).body, b"acknowledged")
+
+    async def test_an_unknown_outcome_is_looked_up(self) -> None:
+        """R96."""
+
+        async def lose_the_answer(run: Any) -> None:
+            await run()
+            raise CommitOutcomeUnknown("the connection broke")
+
+        async def lose_the_commit(run: Any) -> None:
+            raise CommitOutcomeUnknown("the connection broke")
+
+        patch = self.on_interaction("commit_files", lose_the_answer)
+        outcome = await self.adopt(media("one"), SMALL)
+        patch.restore()
+        self.assertTrue(outcome.is_here)
+        patch = self.on_interaction("commit_files", lose_the_commit)
+        [error] = await self.adopt_all([(media("two"), b"other")])
+        patch.restore()
+        self.assertEqual(error.status, 503)
+        await self.clean_up()
+        self.assertEqual((await self.download("one")).body, SMALL)
+        self.assertEqual(len(self.files()), 1)
+
+    async def test_what_happens_between_the_steps(self) -> None:
+        """R95, R101: the same bytes, the same id, a sweep, a quarantine, by others."""
+
+        async def same_bytes() -> None:
+            await self.adopt(media("rival"), b"same bytes")
+
+        async def same_id() -> None:
+            await self.adopt(media("same_id"), b"of the rival")
+
+        async def same_id_and_bytes() -> None:
+            await self.adopt(media("same_id_and_bytes"), b"same_id_and_bytes")
+
+        async def sweep() -> None:
+            await self.clean_up()
+
+        async def quarantine() -> None:
+            await self.adopt(media("worse", is_quarantined=True), b"quarantine")
+
+        for act, data, wanted in (
+            (same_bytes, b"same bytes", Adoption.STORED),
+            (same_id, b"same_id", Adoption.CONFLICT),
+            (same_id_and_bytes, b"same_id_and_bytes", Adoption.KNOWN),
+            (quarantine, b"quarantine", Adoption.REFUSED),
+            (sweep, b"sweep", 503),
+        ):
+            # Two at most begin at once, the others go together.
+            items = [
+                (media(f"{number}{act.__name__}", expected_bytes=len(each)), each)
+                for number, each in enumerate((data + b"1", data + b"2", data + b"3"))
+            ]
+            item = media(act.__name__, expected_bytes=len(data))
+            patch = self.before_commit_of(item, act)
+            *_, beside, outcome = await self.adopt_all([*items, (item, data)])
+            patch.restore()
+            if wanted == 503:
+                self.assertEqual((outcome.status, beside.status), (503, 503))
+                continue
+            self.assertEqual(outcome.adoption, wanted, act.__name__)
+            self.assertEqual(beside.adoption, Adoption.STORED)
+        await self.clean_up()
+        self.assertEqual((await self.download("same_bytes")).body, b"same bytes")
+        self.assertEqual((await self.download("same_id")).body, b"of the rival")
+        self.assertEqual(await self.count("mmr_object_intents"), 0)
+        locations = await self.server.db.fetch_all(
+            "all", "SELECT DISTINCT location FROM media"
+        )
+        self.assertEqual(
+            {str(path.relative_to(self.media_folder)) for path in self.files()},
+            {row[0] for row in locations},
+        )
+
+
+class AdoptOnSqlite(AdoptCases):
+    __test__ = True
+
+
+class AdoptOnPostgres(AdoptCases):
+    __test__ = True
+    engine = "postgres"
