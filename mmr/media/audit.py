@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from twisted.internet.defer import CancelledError
+
 from mmr.storage.audit import AuditStore
 from mmr.storage.transaction import Transaction
 
@@ -46,24 +48,39 @@ class AuditLog:
     def __init__(self, store: AuditStore) -> None:
         self._store = store
 
+    async def begin(self, actor: str, action: str, target: str, reason: str) -> int:
+        """Add the entry of an action that may outlive this process; gives its id."""
+        return await self._store.begin(actor, action, target, reason)
+
     @asynccontextmanager
     async def action(
-        self, actor: str, action: str, target: str, reason: str, *, keep: bool = True
+        self,
+        actor: str,
+        action: str,
+        target: str,
+        reason: str,
+        *,
+        keep: bool = True,
+        entry_id: int | None = None,
     ) -> AsyncIterator[RunningAction]:
         """Log what happens inside, however it ends.
 
         Args:
             keep: Write rows. Without it there is only the log line: for what anybody
                 may do, as often as they like.
+            entry_id: Of the entry, when that has begun before.
         """
-        entry_id = None
-        if keep:
-            entry_id = await self._store.begin(actor, action, target, reason)
+        if keep and entry_id is None:
+            entry_id = await self.begin(actor, action, target, reason)
         running = RunningAction(entry_id, self._store)
         error = "interrupted"
         try:
             yield running
             error = ""
+        except CancelledError:
+            # The process ends. If somebody goes on with it, the entry isn't finished.
+            entry_id = None
+            raise
         except Exception as failure:
             error = type(failure).__name__
             raise

@@ -14,17 +14,21 @@ import attrs
 from mmr.errors import forbidden
 from mmr.media.audit import AuditLog, RunningAction
 from mmr.media.purge_estimate import PurgeEstimate
-from mmr.media.selection import Reach, Selection, Skipped
+from mmr.media.selection import Order, Reach, Selection, Skipped
 from mmr.storage import objects
 from mmr.storage.database import Database
 from mmr.storage.media import MediaStore
+from mmr.storage.media_filter import MediaFilter
 from mmr.storage.media_ids import MediaIdStore
-from mmr.storage.selection import MediaFilter, SelectedMedia, SelectionStore
+from mmr.storage.selection import SelectedMedia, SelectionStore
 from mmr.storage.shadows import delete_shadows_txn
 from mmr.storage.thumbnails import ThumbnailRecord, ThumbnailStore
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 from mmr.util.shield import shield
+
+ACTION = "purge"
+"""Its name in the audit log."""
 
 MAX_LISTED = 50_000
 """Media that a result names at most; the counts are of all."""
@@ -114,63 +118,65 @@ class Purge:
         self._our_servers = our_servers
         self._changed = changed
 
-    async def run(
-        self,
-        selection: Selection,
-        reach: Reach,
-        *,
-        actor: str,
-        reason: str = "",
-        dry_run: bool = False,
-        progress: Progress | None = None,
-    ) -> PurgeResult:
+    async def is_large(self, selection: Selection) -> bool:
+        """Whether that is more than a single step."""
+        wanted = attrs.evolve(selection.filter, has_object=True)
+        _, place = await self._selections.page(wanted, None, _BATCH)
+        return place is not None
+
+    async def count(self, selection: Selection) -> int:
+        """How many media are selected, pinned ones and those out of reach too."""
+        wanted = attrs.evolve(selection.filter, has_object=True)
+        return await self._selections.count(wanted)
+
+    async def estimate(self, selection: Selection, reach: Reach) -> PurgeResult:
+        """Only say what would be purged.
+
+        Raises:
+            MatrixError: 403 when a single media is out of reach; 503.
+        """
+        estimate = PurgeEstimate(self._selections, self._thumbnails)
+        result = PurgeResult()
+        async for rows in self._pages(selection, reach, result):
+            free = [row for row in rows if not row.is_pinned]
+            for row in rows:
+                if row.is_pinned:
+                    result.skip(row.mxc, "pinned")
+                else:
+                    result.add(row.mxc)
+            await estimate.add(selection.filter, free)
+        result.thumbnails, result.bytes = estimate.thumbnails, estimate.bytes
+        return result
+
+    async def run(self, order: Order, progress: Progress | None = None) -> PurgeResult:
         """Purge what is selected, within reach and not pinned.
 
         Quarantined records stay without their object, so that the hash stays blocked
         and the media is not fetched again (R89). It goes on when the caller leaves.
 
         Args:
-            actor: Who does it, for the audit log.
-            reason: Why.
-            dry_run: Only say what would be purged.
             progress: Awaited after each batch, by those who can begin again: with it
                 the purge ends when the caller is cancelled, or when it raises.
 
         Raises:
             MatrixError: 403 when a single media is out of reach; 503.
         """
-        if dry_run:
-            estimate = PurgeEstimate(self._selections, self._thumbnails)
-            result = PurgeResult()
-            async for rows in self._pages(selection, reach, result):
-                free = [row for row in rows if not row.is_pinned]
-                for row in rows:
-                    if row.is_pinned:
-                        result.skip(row.mxc, "pinned")
-                    else:
-                        result.add(row.mxc)
-                await estimate.add(selection.filter, free)
-            result.thumbnails, result.bytes = estimate.thumbnails, estimate.bytes
-            return result
         if progress is not None:
-            return await self._run(selection, reach, actor, reason, progress)
-        return await shield(self._run(selection, reach, actor, reason, _unwatched))
+            return await self._run(order, progress)
+        return await shield(self._run(order, _unwatched))
 
-    async def _run(
-        self,
-        selection: Selection,
-        reach: Reach,
-        actor: str,
-        reason: str,
-        progress: Progress,
-    ) -> PurgeResult:
+    async def _run(self, order: Order, progress: Progress) -> PurgeResult:
         result = PurgeResult()
-        # Everybody may delete their own: that writes no rows that stay.
-        keep = reach.user_id is None
         async with self._audit.action(
-            actor, "purge", selection.target, reason, keep=keep
+            order.actor,
+            ACTION,
+            order.selection.target,
+            order.reason,
+            # Everybody may delete their own: that writes no rows that stay.
+            keep=order.reach.user_id is None,
+            entry_id=order.entry_id,
         ) as action:
-            async for rows in self._pages(selection, reach, result):
+            async for rows in self._pages(order.selection, order.reach, result):
                 batch = await self._db.interaction(
                     "purge_media", self._purge_txn, rows, action
                 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from mmr.storage.media_filter import MediaFilter
 from mmr.storage.objects import ObjectName
-from mmr.storage.selection import MediaFilter, SelectedMedia, SelectionStore
+from mmr.storage.selection import SelectedMedia, SelectionStore
 from mmr.storage.thumbnails import ThumbnailStore
 
 # Shared objects remembered, so that each counts once. Only of more than these may

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import attrs
 
 from mmr.errors import forbidden
 from mmr.media.audit import AuditLog, RunningAction
-from mmr.media.selection import Reach, Selection, Skipped
+from mmr.media.selection import Order, Selection, Skipped
 from mmr.storage.database import Database
 from mmr.storage.quarantine import QuarantineStep, QuarantineStore
-from mmr.storage.selection import SelectionStore
+from mmr.storage.quarantine_changes import QuarantineChangeStore
+from mmr.storage.selection import SelectedMedia, SelectionStore
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 from mmr.util.shield import shield
@@ -54,6 +55,19 @@ Withdraw = Callable[[Collection[Mxc], Collection[str]], Awaitable[None]]
 processes, and break off what is just being sent of them."""
 
 
+Progress = Callable[[QuarantineResult], Awaitable[None]]
+"""Told what was done so far."""
+
+
+async def _unwatched(result: QuarantineResult) -> None:
+    """For those that nobody follows."""
+
+
+def action_name(quarantined: bool) -> str:
+    """The name in the audit log."""
+    return "quarantine" if quarantined else "unquarantine"
+
+
 class Quarantine:
     """Sets and lifts quarantine.
 
@@ -67,23 +81,31 @@ class Quarantine:
         db: Database,
         selections: SelectionStore,
         store: QuarantineStore,
+        changes: QuarantineChangeStore,
         audit: AuditLog,
         withdraw: Withdraw,
     ) -> None:
         self._db = db
         self._selections = selections
         self._store = store
+        self._changes = changes
         self._audit = audit
         self._withdraw = withdraw
 
+    async def is_large(self, selection: Selection) -> bool:
+        """Whether that is more than a step or two, copies included."""
+        rows, place = await self._selections.page(selection.filter, None, _BATCH)
+        if place is not None:
+            return True
+        hashes = {row.sha256_hash for row in rows}
+        return await self._selections.have_more_copies_than(hashes, _BATCH)
+
+    async def count(self, selection: Selection) -> int:
+        """How many media are selected, without their copies."""
+        return await self._selections.count(selection.filter)
+
     async def set(
-        self,
-        selection: Selection,
-        reach: Reach,
-        quarantined: bool,
-        *,
-        actor: str,
-        reason: str = "",
+        self, order: Order, quarantined: bool, progress: Progress | None = None
     ) -> QuarantineResult:
         """Quarantine what is selected and all copies of it within reach, or release it.
 
@@ -91,47 +113,55 @@ class Quarantine:
         Pinned media stays. It goes on when the caller leaves.
 
         Args:
-            reach: Everything, or one server; not one user.
-            actor: Who does it, for the audit log.
-            reason: Why.
+            order: Its reach is everything, or one server; not one user.
+            progress: See `Purge.run`.
 
         Raises:
             MatrixError: 503.
         """
-        if reach.user_id is not None:
+        if order.reach.user_id is not None:
             raise forbidden()
-        return await shield(self._set(selection, reach, quarantined, actor, reason))
+        if progress is not None:
+            return await self._set(order, quarantined, progress)
+        return await shield(self._set(order, quarantined, _unwatched))
 
     async def _set(
-        self,
-        selection: Selection,
-        reach: Reach,
-        quarantined: bool,
-        actor: str,
-        reason: str,
+        self, order: Order, quarantined: bool, progress: Progress
     ) -> QuarantineResult:
         result = QuarantineResult()
-        name = "quarantine" if quarantined else "unquarantine"
-        async with self._audit.action(actor, name, selection.target, reason) as action:
-            place = None
-            while True:
-                rows, place = await self._selections.page(
-                    selection.filter, place, _BATCH
-                )
-                within = [row for row in rows if reach.covers(row)]
-                for row in rows:
-                    if not reach.covers(row):
-                        result.skip(row.mxc, "not_permitted")
-                hashes = list({row.sha256_hash for row in within})
+        async with self._audit.action(
+            order.actor,
+            action_name(quarantined),
+            order.selection.target,
+            order.reason,
+            entry_id=order.entry_id,
+        ) as action:
+            async for rows in self._pages(order, result):
+                hashes = list({row.sha256_hash for row in rows})
                 while hashes:
                     hashes = await self._step(
-                        hashes, quarantined, reach.origin, action, result
+                        hashes, quarantined, order.reach.origin, action, result
                     )
+                    await progress(result)
                 action.skipped = len(result.skipped)
-                if place is None:
-                    break
-            await self._list_unknown(selection, result)
+            await self._list_unknown(order.selection, result)
         return result
+
+    async def _pages(
+        self, order: Order, result: QuarantineResult
+    ) -> AsyncIterator[list[SelectedMedia]]:
+        """Records within reach."""
+        place = None
+        while True:
+            rows, place = await self._selections.page(
+                order.selection.filter, place, _BATCH
+            )
+            for row in rows:
+                if not order.reach.covers(row):
+                    result.skip(row.mxc, "not_permitted")
+            yield [row for row in rows if order.reach.covers(row)]
+            if place is None:
+                return
 
     async def _step(
         self,
@@ -169,6 +199,9 @@ class Quarantine:
     ) -> QuarantineStep:
         step = self._store.step_txn(txn, hashes, quarantined, origin)
         action.add_txn(txn, len(step.changed))
+        if action.id is not None:
+            media = [*step.changed, *step.removed]
+            self._changes.add_txn(txn, action.id, media, quarantined)
         return step
 
     async def _list_unknown(

@@ -8,7 +8,7 @@ from mmr.media import selection as selections
 from mmr.media.patience import Patience
 from mmr.media.purge import Purge, PurgeResult
 from mmr.media.reports import Report, silent
-from mmr.media.selection import EVERYTHING
+from mmr.media.selection import EVERYTHING, Order
 from mmr.storage.selection import SelectionStore
 from mmr.util.clock import Clock
 
@@ -64,14 +64,13 @@ class RemoteMediaExpiry:
         async def progress(result: PurgeResult) -> None:
             await report(result.media)
 
-        result = await self._purge.run(
+        order = Order(
             selections.remote(before_ts, self._our_servers()),
             EVERYTHING,
             actor=ACTOR,
             reason="downloads.expireAfterDays",
-            progress=progress,
         )
-        return result.media
+        return (await self._purge.run(order, progress)).media
 
     def _before_ts(self) -> int | None:
         days = self._days()

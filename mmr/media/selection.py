@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from mmr.storage.selection import MediaFilter, SelectedMedia
+from mmr.storage.media_filter import MediaFilter
+from mmr.storage.selection import SelectedMedia
 from mmr.types import Mxc
 
 
@@ -122,6 +123,23 @@ class Reach:
 
 EVERYTHING = Reach()
 """For repository admins."""
+
+
+@attrs.frozen
+class Order:
+    """What somebody wants done, apart from the deed itself.
+
+    Attributes:
+        actor: Who, for the audit log.
+        reason: Why.
+        entry_id: Of its entry in the audit log, when that has begun.
+    """
+
+    selection: Selection
+    reach: Reach
+    actor: str
+    reason: str = ""
+    entry_id: int | None = None
 
 
 @attrs.frozen

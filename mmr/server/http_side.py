@@ -127,13 +127,14 @@ class HttpSide(Tasking):
         media, sessions = self.stores.media, self.sessions
         return (
             PurgeServlet(
+                self.moderation,
                 self.purge,
                 media,
                 sessions,
                 lambda: self.config.domains.keys(),
                 self.clock,
             ),
-            QuarantineServlet(self.quarantine, sessions),
+            QuarantineServlet(self.moderation, sessions),
             AttributesServlet(self.stores.attributes, media, sessions, self.audit),
             UsageServlet(self.usage, self.stores.usage, sessions),
             AuditServlet(self.stores.audit),
@@ -145,9 +146,9 @@ class HttpSide(Tasking):
         listing, sessions = self.stores.listing, self.sessions
         return (
             ListingServlet(listing, self.stores.usage, sessions),
-            ModerationServlet(self.quarantine, self.stores, self.audit, sessions),
+            ModerationServlet(self.moderation, self.stores, self.audit, sessions),
             DeletionServlet(
-                purge=self.purge,
+                moderation=self.moderation,
                 listing=listing,
                 pictures=ProfilePictures(self.homeservers),
                 sessions=sessions,

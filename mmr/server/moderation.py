@@ -54,6 +54,7 @@ class Moderation(Previewing):
             db=self.db,
             selections=self.stores.selections,
             store=self.stores.quarantine,
+            changes=self.stores.quarantine_changes,
             audit=self.audit,
             withdraw=self._withdraw,
         )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
-from mmr.server.adopting import Adopting
+from mmr.server.exporting import Exporting
 from mmr.tasks import transfer
-from mmr.tasks.engine import TaskEngine
+from mmr.tasks.engine import TaskEngine, TaskRunner
 from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
+from mmr.tasks.exports import Exports
+from mmr.tasks.moderation import (
+    Deed,
+    Moderation,
+    ModerationRunner,
+    purging,
+    quarantining,
+)
 from mmr.tasks.transfer import Transfer
 
 
-class Tasking(Adopting):
+class Tasking(Exporting):
     """Background tasks of one process."""
 
     @cached_property
@@ -21,12 +30,30 @@ class Tasking(Adopting):
             runners={
                 transfer.NAME: self.transfer,
                 **{name: ExpiryRunner(each) for name, each in self._expiries.items()},
+                **self._moderation_runners,
             },
             num_workers=lambda: self.config.tasks.num_workers,
             clock=self.clock,
             queued=self.announce_task,
             is_ours=self.machine_id == 0,
         )
+
+    @cached_property
+    def moderation(self) -> Moderation:
+        return Moderation(self.task_engine, self.audit, self.purge, self.quarantine)
+
+    @property
+    def _moderation_runners(self) -> dict[str, TaskRunner]:
+        deeds: tuple[Deed[Any], ...] = (
+            purging(self.purge),
+            quarantining(self.quarantine, True),
+            quarantining(self.quarantine, False),
+        )
+        store = self.stores.tasks
+        return {
+            deed.task: ModerationRunner(deed, store, lambda: self.config.domains.keys())
+            for deed in deeds
+        }
 
     @cached_property
     def expiry_schedule(self) -> ExpirySchedule:
@@ -50,4 +77,15 @@ class Tasking(Adopting):
             ids=self.ids,
             clock=self.clock,
             changed=self.media_changed,
+        )
+
+    @cached_property
+    def exports(self) -> Exports:
+        return Exports(
+            stores=self.stores,
+            engine=self.task_engine,
+            audit=self.audit,
+            ids=self.ids,
+            clock=self.clock,
+            days=lambda: self.config.archiving.expire_after_days,
         )

@@ -9,6 +9,7 @@ import attrs
 from mmr.storage import objects
 from mmr.storage.database import Database
 from mmr.storage.media import MediaStore
+from mmr.storage.media_filter import PINNED
 from mmr.storage.thumbnails import ThumbnailStore
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
@@ -17,10 +18,7 @@ from mmr.types import Mxc
 _MAX_ROWS = 200
 
 _IN_REACH = "(? OR m.origin || '' = ?)"
-_PINNED = (
-    "EXISTS (SELECT 1 FROM media_attributes AS a WHERE a.media_id = m.media_id"
-    " AND a.origin = m.origin AND a.purpose = 'pinned')"
-)
+_PINNED = PINNED.format(m="m")
 
 
 @attrs.define

@@ -9,41 +9,10 @@ import attrs
 from mmr.storage import objects
 from mmr.storage.database import Database
 from mmr.storage.engines.base import Row
+from mmr.storage.media_filter import PINNED, MediaFilter, filter_sql
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
-
-
-@attrs.frozen(kw_only=True)
-class MediaFilter:
-    """Which records are meant: those for which all that is set is true.
-
-    Attributes:
-        media: One of these, however many there are.
-        user_id: Uploaded by this user.
-        origin: Of this server.
-        sha256_hash: With this content.
-        quarantined: Whether they are.
-        created_before: ms since the epoch.
-        unused_since: Neither created nor asked for since then, ms.
-        larger_than: Bytes.
-        foreign_to: Neither of one of these servers, nor sharing their content with
-            one of theirs, nor with media created since ``created_before`` (or
-            ``unused_since``); mmr-storage §2.14.
-        has_object: Whether their bytes are kept. Quarantined media that was purged
-            leaves a record without an object behind, so that the hash stays blocked.
-    """
-
-    media: tuple[Mxc, ...] | None = None
-    user_id: str | None = None
-    origin: str | None = None
-    sha256_hash: str | None = None
-    quarantined: bool | None = None
-    created_before: int | None = None
-    unused_since: int | None = None
-    larger_than: int | None = None
-    foreign_to: frozenset[str] | None = None
-    has_object: bool | None = None
 
 
 @attrs.frozen
@@ -82,14 +51,10 @@ class Place:
     named: int = 0
 
 
-_PINNED = (
-    "EXISTS (SELECT 1 FROM media_attributes AS a WHERE a.media_id = {m}.media_id"
-    " AND a.origin = {m}.origin AND a.purpose = 'pinned')"
-)
 _SELECT = f"""
     SELECT m.origin, m.media_id, m.user_id, m.sha256_hash, m.size_bytes,
         m.creation_ts, m.quarantined, m.datastore_id, m.location,
-        {_PINNED.format(m="m")}
+        {PINNED.format(m="m")}
     FROM media AS m
 """  # noqa: S608
 
@@ -170,6 +135,31 @@ class SelectionStore:
         )
         return [_selected(row) for row in rows]
 
+    async def count(self, wanted: MediaFilter) -> int:
+        """How many records there are. Reads them all, or their index."""
+        if wanted.media is not None:
+            return len(wanted.media)
+        condition, values = filter_sql(wanted, "m")
+        row = await self._db.fetch_one(
+            "count_selected_media",
+            f"SELECT COUNT(*) FROM media AS m WHERE 1 = 1{condition}",  # noqa: S608
+            values,
+        )
+        return int(row[0]) if row else 0
+
+    async def have_more_copies_than(self, hashes: Collection[str], limit: int) -> bool:
+        """Whether more records than that have one of these contents."""
+        if not hashes:
+            return False
+        marks = ", ".join(["(?)"] * len(hashes))
+        rows = await self._db.fetch_all(
+            "get_some_copies",
+            "SELECT 1 FROM media WHERE sha256_hash IN"  # noqa: S608
+            f" (VALUES {marks}) LIMIT ?",
+            (*hashes, limit + 1),
+        )
+        return len(rows) > limit
+
     def get_txn(self, txn: Transaction, mxc: Mxc) -> SelectedMedia | None:
         """One record as it is now."""
         txn.execute(
@@ -227,7 +217,7 @@ class SelectionStore:
         if wanted.media is not None:
             return await self._is_used_by_others(frozenset(wanted.media), name)
         condition, values = filter_sql(wanted, "o")
-        selected = f"(1 = 1{condition} AND NOT {_PINNED.format(m='o')})"
+        selected = f"(1 = 1{condition} AND NOT {PINNED.format(m='o')})"
         at = (name.datastore_id, name.location)
         row = await self._db.fetch_one(
             "is_object_used_outside",
@@ -246,9 +236,9 @@ class SelectionStore:
         at = (name.datastore_id, name.location)
         rows = await self._db.fetch_all(
             "get_users_of_object",
-            f"SELECT o.origin, o.media_id, {_PINNED.format(m='o')}"  # noqa: S608
+            f"SELECT o.origin, o.media_id, {PINNED.format(m='o')}"  # noqa: S608
             " FROM media AS o WHERE o.datastore_id = ? AND o.location = ?"
-            f" UNION SELECT o.origin, o.media_id, {_PINNED.format(m='o')}"
+            f" UNION SELECT o.origin, o.media_id, {PINNED.format(m='o')}"
             " FROM thumbnails AS o WHERE o.datastore_id = ? AND o.location = ?"
             " UNION SELECT '', '', FALSE"
             " FROM export_parts AS e WHERE e.datastore_id = ? AND e.location = ?"
@@ -259,58 +249,3 @@ class SelectionStore:
             pinned or Mxc(origin, media_id) not in names
             for origin, media_id, pinned in rows
         )
-
-
-def filter_sql(wanted: MediaFilter, alias: str) -> tuple[str, list[object]]:
-    """``AND …`` for each condition but the names, and the values in it."""
-    m = alias
-    parts: list[tuple[str, list[object]]] = []
-    for column in ("user_id", "origin", "sha256_hash"):
-        value = getattr(wanted, column)
-        if value is not None:
-            parts.append((f"{m}.{column} = ?", [value]))
-    if wanted.quarantined is not None:
-        parts.append((f"{'' if wanted.quarantined else 'NOT '}{m}.quarantined", []))
-    if wanted.has_object is not None:
-        parts.append((f"{m}.location {'<>' if wanted.has_object else '='} ''", []))
-    if wanted.larger_than is not None:
-        parts.append((f"{m}.size_bytes > ?", [wanted.larger_than]))
-    if wanted.created_before is not None:
-        parts.append((f"{m}.creation_ts < ?", [wanted.created_before]))
-    if wanted.unused_since is not None:
-        parts.append((f"{m}.creation_ts < ?", [wanted.unused_since]))
-        accessed = "SELECT l.last_access_ts FROM last_access AS l"
-        accessed += f" WHERE l.sha256_hash = {m}.sha256_hash"
-        parts.append(
-            (
-                f"COALESCE(({accessed}), {m}.creation_ts) < ?",
-                [wanted.unused_since],
-            )
-        )
-    if wanted.foreign_to is not None:
-        parts.append(_foreign_sql(wanted, wanted.foreign_to, m))
-    return (
-        "".join(f" AND {text}" for text, _ in parts),
-        [value for _, values in parts for value in values],
-    )
-
-
-def _foreign_sql(
-    wanted: MediaFilter, ours: frozenset[str], m: str
-) -> tuple[str, list[object]]:
-    limits = [
-        limit
-        for limit in (wanted.created_before, wanted.unused_since)
-        if limit is not None
-    ]
-    names = sorted(ours)
-    marks = ", ".join("?" * len(names)) or "NULL"
-    needed, values = f"x.origin IN ({marks})", list[object](names)
-    if limits:
-        needed, values = f"(x.creation_ts >= ? OR {needed})", [min(limits), *names]
-    outside = f"{m}.origin NOT IN ({marks}) AND " if names else ""
-    return (
-        f"{outside}NOT EXISTS (SELECT 1 FROM media AS x"  # noqa: S608
-        f" WHERE x.sha256_hash = {m}.sha256_hash AND {needed})",
-        [*names, *values],
-    )

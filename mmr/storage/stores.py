@@ -21,6 +21,7 @@ from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.pending import PendingStore
 from mmr.storage.previews import PreviewStore
 from mmr.storage.quarantine import QuarantineStore
+from mmr.storage.quarantine_changes import QuarantineChangeStore
 from mmr.storage.quotas import QuotaStore
 from mmr.storage.registrations import RegistrationStore
 from mmr.storage.selection import SelectionStore
@@ -103,6 +104,10 @@ class Stores:
     @cached_property
     def quarantine(self) -> QuarantineStore:
         return QuarantineStore(self._db)
+
+    @cached_property
+    def quarantine_changes(self) -> QuarantineChangeStore:
+        return QuarantineChangeStore(self._db)
 
     @cached_property
     def registrations(self) -> RegistrationStore:

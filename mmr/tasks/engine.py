@@ -137,11 +137,15 @@ class TaskEngine:
         """
         self._check_known(name)
         task = await self._store.create(name, params, self._clock.time_ms())
+        await self.added(task)
+        return task
+
+    async def added(self, task: Task) -> None:
+        """Have a task done that was created with what it works on."""
         if self._is_ours:
             await self.look()
         elif self._queued is not None:
             await self._queued(task.id)
-        return task
 
     async def hold(
         self, name: str, params: Mapping[str, Any], memo: str, work: Work

@@ -7,7 +7,7 @@ from typing import ClassVar
 from twisted.internet.defer import Deferred, gatherResults
 
 from mmr.media import selection as selections
-from mmr.media.selection import EVERYTHING
+from mmr.media.selection import EVERYTHING, Order
 
 from tests.harness import ALICE, HOST
 from tests.rest.admin.case import AdminCase
@@ -29,10 +29,10 @@ class LargeTests(AdminCase):
     async def test_shared_objects_count_once_and_in_dry_runs_too(self) -> None:
         await self.insert_many()
         wanted = selections.of_user(ALICE).created_before(1001)
-        dry = await self.server.purge.run(wanted, EVERYTHING, actor="@t", dry_run=True)
+        dry = await self.server.purge.estimate(wanted, EVERYTHING)
         # Of the last pair one record stays, and with it the object.
         self.assertEqual((dry.media, dry.bytes), (1001, 500 * 10))
-        done = await self.server.purge.run(wanted, EVERYTHING, actor="@t")
+        done = await self.server.purge.run(Order(wanted, EVERYTHING, "@t"))
         self.assertEqual((done.media, done.bytes), (1001, 500 * 10))
         self.assertEqual(await self.count("media"), _COUNT - 1001)
         self.assertEqual(await self.count("mmr_object_deletes"), 500)
@@ -42,7 +42,7 @@ class LargeTests(AdminCase):
         await self.insert_many()
         before = self.server.db.transactions
         result = await self.server.quarantine.set(
-            selections.of_server(HOST), EVERYTHING, True, actor="@t"
+            Order(selections.of_server(HOST), EVERYTHING, "@t"), True
         )
         self.assertEqual(result.num, _COUNT)
         self.assertGreaterEqual(self.server.db.transactions - before, _COUNT / 200)
@@ -54,7 +54,7 @@ class LargeTests(AdminCase):
         results = await gatherResults(
             [
                 Deferred.fromCoroutine(
-                    self.server.purge.run(wanted, EVERYTHING, actor="@t")
+                    self.server.purge.run(Order(wanted, EVERYTHING, "@t"))
                 )
                 for wanted in (selections.of_user(ALICE), selections.of_server(HOST))
             ]

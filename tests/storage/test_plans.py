@@ -18,13 +18,13 @@ from mmr.storage.exports import ExportPart
 from mmr.storage.intents import Intent, IntentStore
 from mmr.storage.last_access import LastAccessStore
 from mmr.storage.media import MediaStore
+from mmr.storage.media_filter import MediaFilter
 from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.objects import ObjectName, find_with_hash_txn
 from mmr.storage.pending import PendingMedia, PendingStore
 from mmr.storage.previews import PreviewImage, PreviewKey, PreviewRecord
 from mmr.storage.quotas import QuotaLimits, QuotaStore
-from mmr.storage.selection import MediaFilter
 from mmr.storage.shadows import delete_shadows_txn
 from mmr.storage.stores import Stores
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailRecord, ThumbnailStore

@@ -52,6 +52,15 @@ def dry_run(query: Query) -> bool:
     return query.boolean("dry_run", False, "Error parsing dry_run")
 
 
+def wait(query: Query) -> bool:
+    """Whether the answer to something large comes when it is done; else at once.
+
+    Raises:
+        MatrixError: 400.
+    """
+    return query.boolean("wait", True, "Error parsing wait")
+
+
 def reason(query: Query) -> str:
     """Why the caller does it, for the audit log.
 

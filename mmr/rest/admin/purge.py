@@ -12,12 +12,13 @@ from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Handler, Route
 from mmr.media import selection as selections
 from mmr.media.purge import Purge, PurgeResult
-from mmr.media.selection import EVERYTHING, Reach, Selection
+from mmr.media.selection import EVERYTHING, Order, Reach, Selection
 from mmr.rest.admin import parameters
 from mmr.rest.admin.paths import ADMIN_PREFIXES, UNSTABLE
 from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
 from mmr.storage.media import MediaStore
+from mmr.tasks.moderation import Moderation, Outcome
 from mmr.types import Access, Mxc, is_valid_server_name, server_of_user
 from mmr.util.clock import Clock
 
@@ -27,12 +28,14 @@ class PurgeServlet:
 
     def __init__(
         self,
+        moderation: Moderation,
         purge: Purge,
         media: MediaStore,
         sessions: Sessions,
         our_servers: Callable[[], Collection[str]],
         clock: Clock,
     ) -> None:
+        self._moderation = moderation
         self._purge = purge
         self._media = media
         self._sessions = sessions
@@ -96,8 +99,8 @@ class PurgeServlet:
             raise missing_param("Missing before_ts argument")
         before_ts = parameters.before_ts(request, 0)
         wanted = selections.remote(before_ts, self._our_servers())
-        result = await self._run(request, wanted, EVERYTHING)
-        return JsonResponse({"total_removed": result.media, **_shown(request, result)})
+        shown, result = await self._run(request, wanted, EVERYTHING)
+        return JsonResponse({"total_removed": result.media, **shown})
 
     async def on_old(self, request: MediaRequest) -> Response:
         """What nobody has asked for since a time (D23)."""
@@ -154,8 +157,8 @@ class PurgeServlet:
         """One media. An unknown id is fine: then it is gone already."""
         mxc = parse_mxc(server, media_id)
         reach = await self._reach_of_one(request, mxc)
-        result = await self._run(request, selections.one(mxc), reach)
-        return JsonResponse({"purged": True, **_shown(request, result)})
+        shown, _ = await self._run(request, selections.one(mxc), reach)
+        return JsonResponse({"purged": True, **shown})
 
     async def _reach_of_one(self, request: MediaRequest, mxc: Mxc) -> Reach:
         """Uploaders need no homeserver to agree: it isn't even asked (D34)."""
@@ -171,36 +174,41 @@ class PurgeServlet:
     async def _answer(
         self, request: MediaRequest, wanted: Selection, reach: Reach
     ) -> Response:
-        result = await self._run(request, wanted, reach)
+        shown, result = await self._run(request, wanted, reach)
         affected = [str(mxc) for mxc in result.affected]
-        return JsonResponse(
-            {"purged": True, "affected": affected, **_shown(request, result)}
-        )
+        return JsonResponse({"purged": True, "affected": affected, **shown})
 
     async def _run(
         self, request: MediaRequest, wanted: Selection, reach: Reach
-    ) -> PurgeResult:
-        return await self._purge.run(
-            wanted,
-            reach,
-            actor=actor_of(request),
-            reason=parameters.reason(request.query),
-            dry_run=parameters.dry_run(request.query),
-        )
+    ) -> tuple[dict[str, Any], PurgeResult]:
+        """Purge, or say what would be. Gives what MMR doesn't tell, and the result."""
+        reason, query = parameters.reason(request.query), request.query
+        wait = parameters.wait(query)
+        if parameters.dry_run(query):
+            result = await self._purge.estimate(wanted, reach)
+            return {**_shown(result), "dry_run": True, "purged": False}, result
+        order = Order(wanted, reach, actor_of(request), reason)
+        outcome: Outcome[PurgeResult] | int
+        if wait:
+            outcome = await self._moderation.purge(order)
+        else:
+            outcome = await self._moderation.start_purge(order)
+        if isinstance(outcome, int):
+            return {"task_id": outcome, "purged": False}, PurgeResult()
+        shown = _shown(outcome.result)
+        if outcome.task_id is not None:
+            shown["task_id"] = outcome.task_id
+        return shown, outcome.result
 
 
-def _shown(request: MediaRequest, result: PurgeResult) -> dict[str, Any]:
-    """What MMR doesn't tell. A dry run says clearly that it was one."""
-    shown: dict[str, Any] = {
+def _shown(result: PurgeResult) -> dict[str, Any]:
+    return {
         "media": result.media,
         "thumbnails": result.thumbnails,
         "bytes": result.bytes,
         "skipped": parameters.shown_skipped(result.skipped),
         "num_skipped": result.num_skipped,
     }
-    if parameters.dry_run(request.query):
-        shown |= {"dry_run": True, "purged": False}
-    return shown
 
 
 def _route(

@@ -13,12 +13,12 @@ from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
 from mmr.media import selection as selections
-from mmr.media.quarantine import Quarantine
-from mmr.media.selection import Reach, Selection
+from mmr.media.selection import Order, Reach, Selection
 from mmr.rest.admin import parameters
 from mmr.rest.admin.paths import ADMIN_PREFIXES, UNSTABLE
 from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
+from mmr.tasks.moderation import Moderation
 from mmr.types import Access, is_valid_server_name, server_of_user
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
@@ -29,8 +29,8 @@ _Find = Callable[..., Coroutine[Any, Any, tuple[Selection, Reach]]]
 class QuarantineServlet:
     """Takes content out of circulation, and back. MMR has no way back."""
 
-    def __init__(self, quarantine: Quarantine, sessions: Sessions) -> None:
-        self._quarantine = quarantine
+    def __init__(self, moderation: Moderation, sessions: Sessions) -> None:
+        self._moderation = moderation
         self._sessions = sessions
 
     def routes(self) -> list[Route]:
@@ -77,20 +77,18 @@ class QuarantineServlet:
         """Change what the path names, and all copies of it within reach."""
         _check_allowed(request)
         wanted, reach = await find(request, **names)
-        result = await self._quarantine.set(
-            wanted,
-            reach,
-            quarantined,
-            actor=actor_of(request),
-            reason=parameters.reason(request.query),
-        )
-        return JsonResponse(
-            {
-                "num_quarantined" if quarantined else "num_released": result.num,
-                "affected": [str(mxc) for mxc in result.mxcs],
-                "skipped": parameters.shown_skipped(result.skipped),
-            }
-        )
+        reason = parameters.reason(request.query)
+        order = Order(wanted, reach, actor_of(request), reason)
+        outcome = await self._moderation.quarantine(order, quarantined)
+        result = outcome.result
+        answer: dict[str, Any] = {
+            "num_quarantined" if quarantined else "num_released": result.num,
+            "affected": [str(mxc) for mxc in result.mxcs],
+            "skipped": parameters.shown_skipped(result.skipped),
+        }
+        if outcome.task_id is not None:
+            answer["task_id"] = outcome.task_id
+        return JsonResponse(answer)
 
     async def _one(
         self, request: MediaRequest, server: str, media_id: str

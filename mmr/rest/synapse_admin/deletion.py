@@ -12,8 +12,16 @@ from mmr.errors import bad_request, not_found
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Handler, Route
-from mmr.media.purge import MAX_LISTED, Purge
-from mmr.media.selection import EVERYTHING, Reach, many, one, unused_remote
+from mmr.media.purge import MAX_LISTED, PurgeResult
+from mmr.media.selection import (
+    EVERYTHING,
+    Order,
+    Reach,
+    Selection,
+    many,
+    one,
+    unused_remote,
+)
 from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
 from mmr.rest.synapse_admin import parameters
@@ -21,6 +29,7 @@ from mmr.rest.synapse_admin.listing import user_media_page
 from mmr.rest.synapse_admin.rights import reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.listing import ListingStore
+from mmr.tasks.moderation import Moderation
 from mmr.types import Access, Mxc
 
 _BATCH = 1000
@@ -32,13 +41,13 @@ class DeletionServlet:
     def __init__(
         self,
         *,
-        purge: Purge,
+        moderation: Moderation,
         listing: ListingStore,
         pictures: ProfilePictures,
         sessions: Sessions,
         our_servers: Callable[[], Collection[str]],
     ) -> None:
-        self._purge = purge
+        self._moderation = moderation
         self._listing = listing
         self._pictures = pictures
         self._sessions = sessions
@@ -72,8 +81,7 @@ class DeletionServlet:
         mxc = parse_mxc(server, media_id)
         if await self._listing.get_one(server, media_id) is None:
             raise not_found("Unknown media")
-        result = await self._purge.run(one(mxc), reach, actor=actor_of(request))
-        return _deleted(result.affected)
+        return _deleted(await self._purge(request, one(mxc), reach))
 
     async def on_old_of(self, request: MediaRequest, server: str) -> Response:
         """The deprecated path of the same."""
@@ -114,7 +122,7 @@ class DeletionServlet:
         selection = attrs.evolve(
             selection, filter=attrs.evolve(selection.filter, quarantined=False)
         )
-        result = await self._purge.run(selection, EVERYTHING, actor=actor_of(request))
+        result = await self._purge(request, selection, EVERYTHING)
         return JsonResponse({"deleted": result.media})
 
     async def _find_old(
@@ -136,8 +144,13 @@ class DeletionServlet:
         self, request: MediaRequest, ids: Iterable[str], target: str, reach: Reach
     ) -> Response:
         selection = many((Mxc(request.host, media_id) for media_id in ids), target)
-        result = await self._purge.run(selection, reach, actor=actor_of(request))
-        return _deleted(result.affected)
+        return _deleted(await self._purge(request, selection, reach))
+
+    async def _purge(
+        self, request: MediaRequest, selection: Selection, reach: Reach
+    ) -> PurgeResult:
+        order = Order(selection, reach, actor_of(request))
+        return (await self._moderation.purge(order)).result
 
 
 def _check_local(request: MediaRequest, server: str) -> None:
@@ -145,7 +158,8 @@ def _check_local(request: MediaRequest, server: str) -> None:
         raise bad_request("Can only delete local media")
 
 
-def _deleted(media: list[Mxc]) -> Response:
+def _deleted(result: PurgeResult) -> Response:
+    media = result.affected
     return JsonResponse(
         {"deleted_media": [mxc.media_id for mxc in media], "total": len(media)}
     )

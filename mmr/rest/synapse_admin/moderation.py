@@ -8,8 +8,7 @@ from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
 from mmr.media.audit import AuditLog
-from mmr.media.quarantine import Quarantine
-from mmr.media.selection import Reach, Selection, many, of_user, one
+from mmr.media.selection import Order, Reach, Selection, many, of_user, one
 from mmr.rest.admin.parameters import known_uris
 from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
@@ -17,6 +16,7 @@ from mmr.rest.synapse_admin.rights import check_quarantine, reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.attributes import Purpose
 from mmr.storage.stores import Stores
+from mmr.tasks.moderation import Moderation
 
 
 class ModerationServlet:
@@ -24,12 +24,12 @@ class ModerationServlet:
 
     def __init__(
         self,
-        quarantine: Quarantine,
+        moderation: Moderation,
         stores: Stores,
         audit: AuditLog,
         sessions: Sessions,
     ) -> None:
-        self._quarantine = quarantine
+        self._moderation = moderation
         self._stores = stores
         self._audit = audit
         self._sessions = sessions
@@ -94,17 +94,15 @@ class ModerationServlet:
         reach = await reach_of_server(request, self._sessions, server)
         check_quarantine(request, reach)
         mxc = parse_mxc(server, media_id)
-        await self._quarantine.set(
-            one(mxc), reach, quarantined, actor=actor_of(request)
-        )
+        order = Order(one(mxc), reach, actor_of(request))
+        await self._moderation.quarantine(order, quarantined)
 
     async def _set(
         self, request: MediaRequest, selection: Selection, reach: Reach
     ) -> Response:
-        result = await self._quarantine.set(
-            selection, reach, True, actor=actor_of(request)
-        )
-        return JsonResponse({"num_quarantined": result.num})
+        order = Order(selection, reach, actor_of(request))
+        outcome = await self._moderation.quarantine(order, True)
+        return JsonResponse({"num_quarantined": outcome.result.num})
 
     async def _set_purpose(
         self, request: MediaRequest, media_id: str, purpose: Purpose
