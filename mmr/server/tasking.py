@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from mmr.server.exporting import Exporting
+from mmr.server.adopting import Adopting
 from mmr.tasks import transfer
 from mmr.tasks.engine import TaskEngine, TaskRunner
 from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
-from mmr.tasks.exports import Exports
 from mmr.tasks.moderation import (
     Deed,
     Moderation,
@@ -20,7 +19,7 @@ from mmr.tasks.moderation import (
 from mmr.tasks.transfer import Transfer
 
 
-class Tasking(Exporting):
+class Tasking(Adopting):
     """Background tasks of one process."""
 
     @cached_property
@@ -77,15 +76,4 @@ class Tasking(Exporting):
             ids=self.ids,
             clock=self.clock,
             changed=self.media_changed,
-        )
-
-    @cached_property
-    def exports(self) -> Exports:
-        return Exports(
-            stores=self.stores,
-            engine=self.task_engine,
-            audit=self.audit,
-            ids=self.ids,
-            clock=self.clock,
-            days=lambda: self.config.archiving.expire_after_days,
         )
