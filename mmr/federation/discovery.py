@@ -81,7 +81,7 @@ class Discovery:
         self._resolver = resolver
         self._rng = rng
         self._services: Expiring[str, list[SrvTarget]] = Expiring(clock, _MAX_ENTRIES)
-        self._flights: SingleFlight[str, Found] = SingleFlight()
+        self._flights: SingleFlight[str, Found] = SingleFlight(is_dropped=True)
 
     async def resolve(self, server_name: str) -> list[Route]:
         """The places to try, in order; at least one.

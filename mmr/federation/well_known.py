@@ -83,7 +83,7 @@ class WellKnowns:
         self._cache: Expiring[str, WellKnown] = Expiring(clock, _MAX_ENTRIES)
         # What was known, for longer than it is taken as known.
         self._old: Expiring[str, WellKnown] = Expiring(clock, _MAX_ENTRIES)
-        self._flights: SingleFlight[str, WellKnown] = SingleFlight()
+        self._flights: SingleFlight[str, WellKnown] = SingleFlight(is_dropped=True)
 
     def __len__(self) -> int:
         return len(self._cache)

@@ -82,7 +82,8 @@ class Previews:
         self._clock = clock
         self._max_running = max_running
         self._failures = PreviewFailures(clock)
-        self._flights: SingleFlight[PreviewKey, PreviewRecord] = SingleFlight()
+        self._flights: SingleFlight[PreviewKey, PreviewRecord]
+        self._flights = SingleFlight(is_dropped=True)
         self._running: set[Deferred[PreviewRecord]] = set()
         self._admission = self._new_admission()
 
@@ -132,7 +133,7 @@ class Previews:
         return Budget(self._clock, bounds)
 
     async def _run(self, query: PreviewQuery, key: PreviewKey) -> PreviewRecord:
-        """Goes on when its askers leave, until `stop`."""
+        """Ends when all its askers have left (R66), and at `stop`."""
         running = Deferred.fromCoroutine(self._make(query, key))
         self._running.add(running)
         try:

@@ -85,7 +85,7 @@ class _Fetch:
     mxc: Mxc
     wait_ms: int
     user: str | None
-    transfer: Transfer = attrs.Factory(Transfer)
+    transfer: Transfer
 
 
 class RemoteMedia:
@@ -157,17 +157,25 @@ class RemoteMedia:
         self._failures.check(mxc)
         transfer = self._transfers.get(mxc)
         if transfer is None or not transfer.is_joinable:
-            fetch = _Fetch(domain, mxc, wait_ms, user)
-            transfer = self._transfers[mxc] = fetch.transfer
+            transfer = self._transfers[mxc] = Transfer(self._clock)
+            fetch = _Fetch(domain, mxc, wait_ms, user, transfer)
             running = Deferred.fromCoroutine(self._run(fetch))
             if not running.called:
+                transfer.unwanted = lambda: self._give_up(fetch, running)
                 self._running.add(running)
                 running.addBoth(lambda _: self._running.discard(running))
         await transfer.begun()
         return transfer
 
+    def _give_up(self, fetch: _Fetch, running: Deferred[None]) -> None:
+        """Nobody waits for it any more: nothing of it stays (R66)."""
+        logger.info("%s is not wanted any more", fetch.mxc)
+        # Who comes while it is cleared up begins anew.
+        self._forget(fetch)
+        running.cancel()
+
     async def _run(self, fetch: _Fetch) -> None:
-        """Receive and keep. It goes on when clients leave: the next one gains by it."""
+        """Receive and keep."""
         mxc, transfer = fetch.mxc, fetch.transfer
         try:
             record = await self._leases.once(
@@ -243,10 +251,10 @@ class RemoteMedia:
         received: Received,
     ) -> MediaRecord:
         datastore = await self._datastores.choose(Kind.REMOTE_MEDIA, fetch.domain)
-        writer = await datastore.create(remote.size)
+        writer = await datastore.create(remote.size, remote.content_type)
         try:
             await self._receive(body, writer, fetch.transfer, received)
-            return await self._keep(fetch.mxc, remote, writer, datastore)
+            return await self._keep(fetch, remote, writer, datastore)
         finally:
             await writer.discard()
 
@@ -271,14 +279,18 @@ class RemoteMedia:
             transfer.received(received.written, writer.size)
 
     async def _keep(
-        self, mxc: Mxc, remote: RemoteFile, writer: ObjectWriter, datastore: Datastore
+        self,
+        fetch: _Fetch,
+        remote: RemoteFile,
+        writer: ObjectWriter,
+        datastore: Datastore,
     ) -> MediaRecord:
         try:
-            record = await self._commit(mxc, remote, writer, datastore)
+            record = await self._commit(fetch, remote, writer, datastore)
         except DatastoreFull:
             raise
         except MatrixError as error:
-            logger.warning("Keeping %s failed: %s", mxc, error)
+            logger.warning("Keeping %s failed: %s", fetch.mxc, error)
             # Quarantined content is not there, for those who ask for it (R87).
             raise not_found() if error.status == 403 else error from error
         if record.size_bytes != writer.size:
@@ -287,8 +299,13 @@ class RemoteMedia:
         return record
 
     async def _commit(
-        self, mxc: Mxc, remote: RemoteFile, writer: ObjectWriter, datastore: Datastore
+        self,
+        fetch: _Fetch,
+        remote: RemoteFile,
+        writer: ObjectWriter,
+        datastore: Datastore,
     ) -> MediaRecord:
+        mxc = fetch.mxc
         new = NewMedia(
             origin=mxc.origin,
             media_id=mxc.media_id,
@@ -299,6 +316,8 @@ class RemoteMedia:
             is_prescribed=True,
         )
         await self._scanning.check(writer, new)
+        # All is there: what is left takes a moment.
+        fetch.transfer.unwanted = None
         rows = RemoteMediaRows(new, self._media, self._clock.time_ms())
         try:
             return await self._committer.commit(writer, datastore, rows)

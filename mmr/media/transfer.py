@@ -7,18 +7,22 @@ client slows nobody.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mmr.datastores.base import DatastoreFull, StoredObject
 from mmr.errors import unavailable
 from mmr.media.window import Window
 from mmr.storage.media import MediaRecord
+from mmr.util.clock import Clock
 
 HELD_BACK_BYTES = 64 * 1024
 """Not given out before the hash and the hooks have passed (R87)."""
+LINGER_SECONDS = 0.5
+"""Without a client it goes on for so long: players hang up to ask for another part."""
 # Each client of a fetch has one of these in memory at most.
 _PIECE_BYTES = 64 * 1024
 
@@ -32,9 +36,14 @@ class Transfer:
         name: Likewise; empty when it says none.
         size: Bytes as announced; None when they weren't.
         record: The file's record, once it is kept. It stays None when it can't be.
+        unwanted: Called when nobody waits any more (R66); None: it goes on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.unwanted: Callable[[], object] | None = None
+        self._clock = clock
+        self._clients = 0
+        self._lingering: IDelayedCall | None = None
         self.content_type = ""
         self.name = ""
         self.size: int | None = None
@@ -96,13 +105,21 @@ class Transfer:
         return self._window is None or self._window.is_whole
 
     async def begun(self) -> None:
-        """Wait until there is something to give out, or the record.
+        """Be a client: wait until there is something to give out, or the record.
+
+        While there is no record the caller stays one until it has `finished` or closed
+        its `reader`, and has to begin with one of these at once.
 
         Raises:
             MatrixError: the fetch has failed, and the client can still be told.
         """
-        while not self._available and not self._is_over:
-            await self._change()
+        self._clients += 1
+        try:
+            while not self._available and not self._is_over:
+                await self._change()
+        except BaseException:
+            self._leave()
+            raise
         self._check()
 
     async def finished(self) -> MediaRecord:
@@ -111,8 +128,11 @@ class Transfer:
         Raises:
             MatrixError: the fetch has failed, or the file isn't kept.
         """
-        while not self._is_over and self._not_kept is None:
-            await self._change()
+        try:
+            while not self._is_over and self._not_kept is None:
+                await self._change()
+        finally:
+            self._leave()
         self._check()
         if self._not_kept is not None:
             raise self._not_kept.with_traceback(None)
@@ -142,8 +162,20 @@ class Transfer:
 
     async def reader_left(self, reader: TransferReader) -> None:
         """One reader less."""
-        self._readers.discard(reader)
+        if reader in self._readers:
+            self._readers.remove(reader)
+            self._leave()
         await self._close_if_unused()
+
+    def _leave(self) -> None:
+        self._clients -= 1
+        if not (self._clients or self._is_over or self._lingering):
+            self._lingering = self._clock.call_later(LINGER_SECONDS, self._is_unwanted)
+
+    def _is_unwanted(self) -> None:
+        self._lingering = None
+        if not self._clients and self.unwanted is not None:
+            self.unwanted()
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -163,6 +195,9 @@ class Transfer:
 
     async def _end(self) -> None:
         self._is_over = True
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         self._wake()
         await self._close_if_unused()
 

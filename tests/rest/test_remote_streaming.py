@@ -63,7 +63,7 @@ class StreamingTest(RemoteCase):
         self.assertEqual(len(self.asked), 1)
 
     async def test_a_client_that_leaves_stops_nobody(self) -> None:
-        """R66: not even when it was the first, or the only one."""
+        """R66: not even when it was the first."""
         held = self.hold()
         first, second = await self.fetching(), await self.fetching()
         connection = await held
@@ -72,22 +72,10 @@ class StreamingTest(RemoteCase):
         first.abort()
         send_chunk(connection, CONTENT[HALF:-10])
         await self.has_body(second, OUT_EARLY)
-        second.abort()
         send_file(connection, CONTENT[-10:])
-        await self.is_kept()
+        self.assertEqual(await body_of(second), CONTENT)
         self.assertEqual((await self.fetch()).body, CONTENT)
         self.assertEqual(len(self.asked), 1)
-
-    async def test_clients_that_leave_before_the_answer_leave_nothing(self) -> None:
-        held = self.hold()
-        wires = [await self.fetching() for _ in range(5)]
-        connection = await held
-        for wire in wires:
-            wire.abort()
-        await self.eventually(lambda: not self.server.site.connections)
-        send_file(connection, CONTENT)
-        await self.is_kept()
-        self.assertEqual(self.server.remote_media.running, 0)
 
     async def test_a_range_during_the_fetch_gets_the_whole_file(self) -> None:
         """RFC 9110 §14.2: a range may be ignored; it never is a wrong one."""
@@ -143,8 +131,8 @@ class StreamingTest(RemoteCase):
         store, gate = self.store, Deferred[None]()
         create = store.create
 
-        async def create_slow(expected_bytes: int | None = None) -> object:
-            writer = await create(expected_bytes)
+        async def create_slow(*described: Any) -> object:
+            writer = await create(*described)
             write = writer.write
 
             async def write_late(data: bytes) -> None:
@@ -182,13 +170,6 @@ class StreamingTest(RemoteCase):
 
         await self.eventually(has_come)
         self.assertFalse(wire.received.endswith(b"\r\n0\r\n\r\n"))
-
-    async def is_kept(self) -> None:
-        async def has_record() -> bool:
-            return await self.remote_record() is not None
-
-        await self.eventually(has_record)
-        await self.eventually(lambda: not self.server.remote_media.running)
 
 
 class QuarantineTest(RemoteCase):
