@@ -17,6 +17,9 @@ from mmr.types import Kind
 logger = logging.getLogger(__name__)
 
 
+OCTET_STREAM = "application/octet-stream"
+
+
 class ObjectMissing(Exception):
     """No object is at the location."""
 
@@ -77,6 +80,11 @@ class ObjectWriter(Protocol):
     @property
     def size(self) -> int:
         """Bytes taken in so far."""
+        ...
+
+    @property
+    def location(self) -> str | None:
+        """Where `publish` has to put it; None: wherever the caller says."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -160,11 +168,14 @@ class Datastore(Protocol):
         """The location that an object of this name gets."""
         ...
 
-    async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
+    async def create(
+        self, expected_bytes: int | None = None, content_type: str = OCTET_STREAM
+    ) -> ObjectWriter:
         """Start a new object.
 
         Args:
             expected_bytes: The announced length, so that a lack of space shows early.
+            content_type: As the sender says, for stores that keep it.
 
         Raises:
             DatastoreFull: when the object would not fit.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from mmr.datastores.base import (
+    OCTET_STREAM,
     BadLocation,
     MemoryObject,
     ObjectMissing,
@@ -85,7 +86,9 @@ class FileDatastore:
         """See `Datastore.location_of`."""
         return location_of(object_name)
 
-    async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
+    async def create(
+        self, expected_bytes: int | None = None, content_type: str = OCTET_STREAM
+    ) -> ObjectWriter:
         """See `Datastore.create`. Touches the disk only to ask for its free space."""
         size = expected_bytes or 0
         if not (self.space.is_fresh and self.space.fits(size)):

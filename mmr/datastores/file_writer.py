@@ -48,6 +48,8 @@ class FileWriter:
     and the wait was cancelled): a descriptor must not be closed under a write.
     """
 
+    location = None
+
     def __init__(self, store: FileDatastore) -> None:
         self.size = 0
         self._store = store

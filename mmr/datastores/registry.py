@@ -72,13 +72,25 @@ def file_provider(files: Runner, clock: Clock, floor: Callable[[], int]) -> Prov
 
 
 def s3_provider(
-    pool: Runner, files: Runner, clock: Clock, floor: Callable[[], int]
+    pool: Runner,
+    files: Runner,
+    clock: Clock,
+    floor: Callable[[], int],
+    object_name: Callable[[], str],
 ) -> Provider:
     """The provider of ``type: s3``. The arguments are those of `S3Datastore`."""
 
     def build(place: Place) -> Datastore:
-        options = s3_options(place.id, place.opts)
-        return S3Datastore(place.id, place.kinds, options, pool, files, clock, floor)
+        return S3Datastore(
+            place.id,
+            place.kinds,
+            s3_options(place.id, place.opts),
+            pool,
+            files,
+            clock,
+            floor,
+            object_name=object_name,
+        )
 
     return build
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 from mmr.datastores.base import (
+    OCTET_STREAM,
     MemoryObject,
     ObjectMissing,
     ObjectWriter,
@@ -30,6 +31,7 @@ from mmr.datastores.s3_probe import Unsuitable, check_reading, probe
 from mmr.datastores.s3_reader import S3Object, S3Stream
 from mmr.datastores.s3_writer import S3Writer
 from mmr.errors import StartupError
+from mmr.http.headers import describe_media
 from mmr.types import Kind
 from mmr.util.clock import Clock
 from mmr.util.threads import Runner
@@ -61,6 +63,8 @@ class S3Datastore:
         clock: For ages.
         floor: Bytes that stay free in ``tempPath``, see `FreeSpace`.
         timing: Tests are less patient.
+        object_name: Names new objects, so that a large one can go out while the rest
+            of it comes in; None: when all of it is there.
     """
 
     is_foreign = False
@@ -75,6 +79,7 @@ class S3Datastore:
         clock: Clock,
         floor: Callable[[], int],
         timing: Timing | None = None,
+        object_name: Callable[[], str] | None = None,
     ) -> None:
         self.id = id
         self.kinds = kinds
@@ -86,14 +91,13 @@ class S3Datastore:
         # Multipart uploads of this process: not the sweep's, whatever the clock says.
         self.unfinished: set[str] = set()
         self._clock = clock
+        self._object_name = object_name
 
     @property
-    def put_headers(self) -> dict[str, str]:
-        """What goes with every new object."""
-        # The default isn't sent: not every provider knows storage classes.
-        if self.options.storage_class == "STANDARD":
-            return {}
-        return {"StorageClass": self.options.storage_class}
+    def new_location(self) -> Callable[[], str] | None:
+        """Gives the location of an object that goes out early; None: none may."""
+        name = self._object_name
+        return None if name is None else lambda: self.location_of(name())
 
     @property
     def redirects(self) -> bool:
@@ -109,7 +113,9 @@ class S3Datastore:
         """See `Datastore.location_of`."""
         return self.options.location_of(object_name)
 
-    async def create(self, expected_bytes: int | None = None) -> ObjectWriter:
+    async def create(
+        self, expected_bytes: int | None = None, content_type: str = OCTET_STREAM
+    ) -> ObjectWriter:
         """See `Datastore.create`. Asks the disk at most for its free space."""
         size = expected_bytes or 0
         if not (self.space.is_fresh and self.space.fits(size)):
@@ -119,7 +125,7 @@ class S3Datastore:
                 path = self.options.temp_path
                 raise datastore_error(error, self.id, "use", path) from error
         self.space.require(size)
-        return S3Writer(self)
+        return S3Writer(self, self._headers(content_type))
 
     async def open(self, location: str) -> StoredObject:
         """See `Datastore.open`. One request, which is also the one for the bytes."""
@@ -179,6 +185,17 @@ class S3Datastore:
         """Bytes of an object, or None when it isn't there. Opens nothing."""
         key = checked_key(self.id, location)
         return await self._run(f"look at {key}", self._size_of, key)
+
+    def _headers(self, content_type: str) -> dict[str, str]:
+        """What goes with a new object. Where clients get it from the bucket or a CDN,
+        nothing but this keeps a browser from running what somebody uploaded (R3).
+        """
+        sent_type, disposition = describe_media(content_type, None)
+        headers = {"ContentType": sent_type, "ContentDisposition": disposition}
+        # The default isn't sent: not every provider knows storage classes.
+        if self.options.storage_class != "STANDARD":
+            headers["StorageClass"] = self.options.storage_class
+        return headers
 
     async def _run(
         self,

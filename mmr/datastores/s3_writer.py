@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
+from mmr.datastores import s3_parts
 from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
 from mmr.datastores.filesystem import datastore_error
-from mmr.datastores.s3_errors import S3_ERRORS, s3_error
+from mmr.datastores.s3_errors import S3_ERRORS, code_of, s3_error
 from mmr.datastores.s3_options import checked_key
+from mmr.datastores.s3_parts import Parts
 from mmr.datastores.s3_put import AlreadyThere, NotConfirmed, Put
 from mmr.datastores.s3_spool import Body, SpooledObject, SpoolFile
 
@@ -31,11 +36,23 @@ class S3Writer:
     """Gathers the bytes, then puts them when their hash is known.
 
     An object of less than `SPILL_BYTES` never touches the disk. S3 has no rename: so
-    nothing is sent before `publish`, when the database has named the object.
+    nothing becomes visible before `publish`, when the database has named the object.
+    The parts of a large one go out before that.
+
+    Args:
+        store: Where it goes.
+        headers: More parameters of the put.
+
+    Attributes:
+        location: See `ObjectWriter.location`.
     """
 
-    def __init__(self, store: S3Datastore) -> None:
+    def __init__(self, store: S3Datastore, headers: Mapping[str, str]) -> None:
         self.size = 0
+        self.location: str | None = None
+        self._headers = headers
+        self._parts: Parts | None = None
+        self._written = 0
         self._store = store
         self._state = _State.OPEN
         self._hash = hashlib.sha256()
@@ -80,9 +97,12 @@ class S3Writer:
         store = self._store
         key = checked_key(store.id, location)
         body = Body(bytes(self._pending), self._file, self.size)
-        put = Put(store.client, store.pool, key, body, store.put_headers)
+        put = Put(store.client, key, self._headers)
         try:
-            await put.run(store.unfinished)
+            if self._goes_in_parts:
+                await self._put_parts(put, body)
+            else:
+                await store.pool.run(put.at_once, body)
         except AlreadyThere as error:
             self._clear()
             raise DatastoreError(
@@ -99,9 +119,11 @@ class S3Writer:
             self._clear()
             raise s3_error(error, store.id, f"store {key}", store.options) from error
         except BaseException:
+            # An object that still arrives is deleted.
             put.unwanted = True
             self._clear()
             raise
+        self._parts = None
         self._clear()
         self._state = _State.PUBLISHED
 
@@ -114,10 +136,47 @@ class S3Writer:
         if self._state is not state:
             raise RuntimeError(f"the writer is {self._state.value}, not {state.value}")
 
+    @property
+    def _goes_in_parts(self) -> bool:
+        return self._store.options.multipart and self.size > s3_parts.PART_BYTES
+
+    async def _put_parts(self, put: Put, body: Body) -> None:
+        if self._parts is None or put.target["Key"] != self.location:
+            self._give_up_parts()
+            self._parts = self._new_parts(put)
+        try:
+            await self._parts.finish(body)
+        except S3_ERRORS as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+            # After an hour another process takes it for a dead one's. All is here.
+            self._parts = self._new_parts(put)
+            await self._parts.finish(body)
+
+    def _new_parts(self, put: Put) -> Parts:
+        return Parts(put, self._store.pool, self._store.unfinished)
+
+    def _send_ahead(self) -> None:
+        """What is in the file may go out, if the object is large enough."""
+        new_location = self._store.new_location
+        if new_location is None or not self._goes_in_parts:
+            return
+        if self._parts is None:
+            self.location = new_location()
+            put = Put(self._store.client, self.location, self._headers)
+            self._parts = self._new_parts(put)
+        self._parts.offer(Body(b"", self._file, self._written))
+
+    def _give_up_parts(self) -> None:
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            Deferred.fromCoroutine(parts.abort())
+
     def _clear(self) -> None:
         self._state = _State.GONE
         self._pending = bytearray()
         self._file = None
+        self._give_up_parts()
 
     async def _flush(self) -> None:
         batch, self._pending = self._pending, bytearray()
@@ -130,6 +189,8 @@ class S3Writer:
         except DatastoreError:
             self._clear()
             raise
+        self._written += len(batch)
+        self._send_ahead()
 
     def _append(self, file: SpoolFile | None, data: bytearray) -> SpoolFile:
         """Runs in a pool thread."""

@@ -125,7 +125,9 @@ class ObjectCommitter:
         """
         try:
             sha256_hash = await writer.seal()
-            location = datastore.location_of(self._ids.object_name())
+            location = writer.location
+            if location is None:
+                location = datastore.location_of(self._ids.object_name())
             stored = StoredAt(
                 ObjectName(datastore.id, location), sha256_hash, writer.size
             )

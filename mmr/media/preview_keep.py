@@ -127,7 +127,7 @@ class PreviewKeeper:
             preview,
         )
         datastore = await self._datastores.choose(Kind.LOCAL_MEDIA, domain)
-        writer = await datastore.create(len(image.data))
+        writer = await datastore.create(len(image.data), media.content_type)
         try:
             await writer.write(image.data)
             await self._scanning.check(writer, media, is_preview=True)

@@ -260,7 +260,7 @@ class Thumbnails:
 
     async def _keep(self, order: _Order, rendered: Rendered) -> ThumbnailRecord:
         datastore = await self._datastores.choose(Kind.THUMBNAILS, order.domain)
-        writer = await datastore.create(len(rendered.data))
+        writer = await datastore.create(len(rendered.data), rendered.content_type)
         try:
             await writer.write(rendered.data)
             rows = self._rows(order, rendered.content_type, self._clock.time_ms())

@@ -228,7 +228,7 @@ class Uploads:
         try:
             await reservation.cover(body.length or 0, is_final=body.length is not None)
             datastore = await self._datastores.choose(Kind.LOCAL_MEDIA, domain)
-            writer = await datastore.create(body.length)
+            writer = await datastore.create(body.length, media.content_type)
             try:
                 await self._receive(domain.uploads, body, writer, reservation)
                 await self._scanning.check(writer, media)

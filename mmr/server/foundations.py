@@ -80,7 +80,11 @@ class Foundations(Clustering):
             {
                 "file": file_provider(self.files, self.clock, self._min_free_bytes),
                 "s3": s3_provider(
-                    self.s3, self.files, self.clock, self._min_free_bytes
+                    self.s3,
+                    self.files,
+                    self.clock,
+                    self._min_free_bytes,
+                    lambda: self.ids.object_name(),
                 ),
                 "synapse": synapse_provider(
                     self.s3, self.files, self.clock, self._min_free_bytes

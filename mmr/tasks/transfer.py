@@ -161,7 +161,10 @@ class Transfer:
         self, writer: ObjectWriter, moving: Moving, target: Datastore
     ) -> list[Mxc]:
         """Make the copy visible."""
-        name = ObjectName(target.id, target.location_of(self._ids.object_name()))
+        location = writer.location
+        if location is None:
+            location = target.location_of(self._ids.object_name())
+        name = ObjectName(target.id, location)
         intent = Intent(name, moving.sha256_hash)
         await self._intents.add(intent)
         try:

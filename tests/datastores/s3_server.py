@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Callable
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -81,6 +82,7 @@ def s3_store(
     floor: int = 0,
     timing: Timing | None = None,
     pool: WorkerPool | None = None,
+    object_name: Callable[[], str] | None = None,
 ) -> S3Datastore:
     """A datastore with pools of its own."""
     pool = pool or started_pool(case)
@@ -93,4 +95,5 @@ def s3_store(
         Clock(reactor),  # type: ignore[arg-type]
         lambda: floor,
         timing,
+        object_name,
     )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from mmr.datastores import s3_put
-from mmr.datastores.base import Datastore, DatastoreError, DatastoreFull
+from mmr.datastores import s3_parts
+from mmr.datastores.base import (
+    Datastore,
+    DatastoreError,
+    DatastoreFull,
+    ObjectWriter,
+)
 from mmr.datastores.free_space import FreeSpace
+from mmr.datastores.s3_put import Put
 from mmr.util.clock import Clock
 
 from tests.datastores.contract import DatastoreContract
@@ -22,9 +32,10 @@ from tests.datastores.s3_server import (
     raw_client,
     s3_store,
 )
+from tests.waiting import Waiting
 
 
-class S3Case(TestCase):
+class S3Case(Waiting, TestCase):
     """A store to look into, without the contract's tests."""
 
     options: dict[str, str] = {}
@@ -56,6 +67,28 @@ class S3ContractTests(S3Case, DatastoreContract):
         location = await self.stored(b"data")
         self.assertRegex(location, r"^[0-9a-f]{40}[0-9]+idv2fmt$")
         self.assertEqual(self.keys(), [location])
+
+    async def test_an_object_knows_its_type_and_what_may_not_be_shown_inline(
+        self,
+    ) -> None:
+        """R3: a browser that gets it from a public bucket runs nothing."""
+        for given, kept, disposition in (
+            ("image/png", "image/png", "inline"),
+            ("text/html", "text/html", "attachment"),
+            ("image/svg+xml", "image/svg+xml", "attachment"),
+            ("no\r\ntype", "application/octet-stream", "attachment"),
+        ):
+            for size in (10, 300_000):
+                writer = await self.store.create(size, given)
+                await writer.write(bytes(size))
+                await writer.seal()
+                location = self.new_location()
+                await writer.publish(location)
+                head = self.raw.head_object(Bucket=self.bucket, Key=location)
+                self.assertEqual(
+                    (head["ContentType"], head["ContentDisposition"]),
+                    (kept, disposition),
+                )
 
     async def test_listing_goes_on_where_it_ended(self) -> None:
         locations = sorted([await self.stored(b"x" * size) for size in (1, 2, 3)])
@@ -100,7 +133,7 @@ class MultipartTests(S3Case):
     def setUp(self) -> None:
         DatastoreContract.setUp(self)  # type: ignore[arg-type]
         # S3's smallest part.
-        self.patch(s3_put, "PART_BYTES", 5 * 1024 * 1024)
+        self.patch(s3_parts, "PART_BYTES", 5 * 1024 * 1024)
 
     async def test_a_large_object_arrives_whole_in_parts(self) -> None:
         for probed in (False, True):
@@ -127,6 +160,79 @@ class MultipartTests(S3Case):
         with self.assertRaises(DatastoreError):
             await writer.publish(location)
         self.assertEqual(await self.read(location), b"the first")
+
+    async def test_parts_go_out_while_the_rest_comes_in(self) -> None:
+        writer = await self.early_writer()
+        data = os.urandom(17_000_000)
+        await writer.write(data[:11_000_000])
+        await self.eventually(lambda: self.parts() == [2])
+        self.assertEqual(self.keys(), [])
+        await writer.write(data[11_000_000:])
+        self.assertEqual(await writer.seal(), hashlib.sha256(data).hexdigest())
+        assert writer.location is not None
+        await writer.publish(writer.location)
+        self.assertEqual(await self.read(writer.location), data)
+        self.assertEqual((self.parts(), self.s3.unfinished), ([], set()))
+
+    async def test_what_is_not_wanted_after_all_is_taken_back(self) -> None:
+        """R98: failed multipart uploads are aborted."""
+        writer = await self.early_writer()
+        await writer.write(os.urandom(11_000_000))
+        await self.eventually(lambda: self.parts() == [2])
+        await writer.discard()
+        await self.eventually(lambda: self.parts() == [])
+        await self.eventually(lambda: not self.s3.unfinished)
+        self.assertEqual(self.keys(), [])
+
+    async def test_parts_that_another_process_has_swept_are_put_again(self) -> None:
+        """R95: an upload may last longer than the sweep waits."""
+        writer = await self.early_writer()
+        data = os.urandom(2 * s3_parts.PART_BYTES)
+        await writer.write(data)
+        await self.eventually(lambda: self.parts() == [2])
+        other = s3_store(self, bucket_options(self.bucket))
+        self.assertEqual(await other.sweep_temporary(-3600), 1)
+        self.patch(Put, "complete", self.says_what_moto_does_not(Put.complete))
+        await writer.seal()
+        assert writer.location is not None
+        await writer.publish(writer.location)
+        self.assertEqual(await self.read(writer.location), data)
+
+    def says_what_moto_does_not(self, real: Callable[..., None]) -> Any:
+        """Its answer to a swept upload is 500."""
+        swept = set(self.s3.unfinished)
+
+        def complete(put: Put, upload_id: str, *more: Any) -> None:
+            if upload_id in swept:
+                raise ClientError({"Error": {"Code": "NoSuchUpload"}}, "Complete")
+            real(put, upload_id, *more)
+
+        return complete
+
+    async def test_small_objects_are_not_begun_early(self) -> None:
+        writer = await self.early_writer()
+        await writer.write(os.urandom(5_000_000))
+        await writer.seal()
+        self.assertIsNone(writer.location)
+        await writer.publish(self.new_location())
+
+    async def early_writer(self) -> ObjectWriter:
+        """A writer of a store that may name objects."""
+        options = bucket_options(self.bucket)
+        self.store = self.s3 = s3_store(self, options, object_name=self.ids.object_name)
+        return await self.store.create()
+
+    def parts(self) -> list[int]:
+        """Parts of each multipart upload that has not ended."""
+        uploads = self.raw.list_multipart_uploads(Bucket=self.bucket)
+        return [
+            len(
+                self.raw.list_parts(
+                    Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                ).get("Parts", [])
+            )
+            for upload in uploads.get("Uploads", ())
+        ]
 
     async def test_the_sweep_aborts_old_uploads_of_ours_only(self) -> None:
         """R95: unfinished multipart uploads; buckets may be shared."""

@@ -248,11 +248,11 @@ class ChecksumTests(FaultCase):
         client = self.store.client
         body = Body(b"0123456789", None, 10)
         self.patch(client, "options", attrs.evolve(client.options, ssl=True))
-        put = Put(client, self.store.pool, KEY, body, {})
+        put = Put(client, KEY)
         md5 = base64.b64encode(hashlib.md5(b"2345").digest()).decode()
-        self.assertEqual(put._checksum(2, 4), {"ContentMD5": md5})
+        self.assertEqual(put.checksum(body, 2, 4), {"ContentMD5": md5})
         client.habits = Habits(trailers=True)
-        self.assertEqual(put._checksum(2, 4), {})
+        self.assertEqual(put.checksum(body, 2, 4), {})
 
 
 class StartTests(FaultCase):

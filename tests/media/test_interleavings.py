@@ -148,6 +148,8 @@ class SteppedStore:
 class SteppedWriter:
     """A sealed temporary file."""
 
+    location = None
+
     def __init__(self, store: SteppedStore, data: bytes) -> None:
         self.size = len(data)
         self._store = store

@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from mmr.datastores import s3_put
+from mmr.datastores import s3_parts
 from mmr.datastores.base import Redirecting
 
 from tests.datastores.s3_server import (
@@ -47,7 +47,7 @@ class S3ServerCase(ServerCase):
 
 class OnlyS3Tests(S3ServerCase):
     async def test_uploads_come_back_whole_and_in_parts(self) -> None:
-        self.patch(s3_put, "PART_BYTES", 5 * 1024 * 1024)
+        self.patch(s3_parts, "PART_BYTES", 5 * 1024 * 1024)
         for size in (0, 20_000, 300_000, 12_000_000):
             data = os.urandom(size)
             media_id = await self.upload(data, "application/octet-stream")

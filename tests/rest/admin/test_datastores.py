@@ -240,11 +240,11 @@ class TransferTests(AdminDatastoreCase):
         store = self.server.datastores.get("bucket")
         original = store.create
 
-        async def create(expected_bytes: int | None = None) -> Any:
+        async def create(*described: Any) -> Any:
             await self.server.db.interaction(
                 "delete", self.server.stores.media.delete_media_txn, HOST, media_id
             )
-            return await original(expected_bytes)
+            return await original(*described)
 
         self.patch(store, "create", create)
         await self.transfer()
