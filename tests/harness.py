@@ -7,8 +7,6 @@ requests go through the real site, the real pools, a real database and a folder.
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +16,6 @@ from PIL import Image
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -30,6 +27,7 @@ from mmr.storage.media import MediaRecord
 
 from tests.homeserver import StubHomeserver
 from tests.postgres import create_database
+from tests.waiting import Waiting
 from tests.wire import Answer, Wire
 
 HOST = "media.example"
@@ -60,7 +58,7 @@ def jpeg(width: int, height: int, color: str = "blue") -> bytes:
     return out.getvalue()
 
 
-class ServerCase(TestCase):
+class ServerCase(Waiting, TestCase):
     """Starts a server before each test and stops it after.
 
     Attributes:
@@ -266,18 +264,6 @@ class ServerCase(TestCase):
         )
         for mxc in changed:
             self.server.media_records.invalidate(mxc)
-
-    async def eventually(
-        self, condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10
-    ) -> None:
-        """Wait until something is so."""
-        deadline = time.monotonic() + seconds
-        while True:
-            result = condition()
-            if result if isinstance(result, bool) else await result:
-                return
-            assert time.monotonic() < deadline, "it didn't happen"
-            await deferLater(reactor, 0.01)
 
     async def is_empty(self) -> bool:
         """Whether no upload has left anything: file, row, intent, reservation."""

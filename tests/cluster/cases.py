@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
-
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from mmr.cluster.redis import Redis
@@ -15,6 +11,7 @@ from mmr.config.redis import RedisConfig
 from mmr.util.clock import Clock
 
 from tests.redis import RedisServer
+from tests.waiting import Waiting
 
 
 def config_of(*servers: RedisServer, **more: object) -> RedisConfig:
@@ -26,7 +23,7 @@ def config_of(*servers: RedisServer, **more: object) -> RedisConfig:
     return RedisConfig.model_validate({"enabled": True, "shards": shards, **more})
 
 
-class ClusterCase(TestCase):
+class ClusterCase(Waiting, TestCase):
     """Starts and stops what a test asks for."""
 
     timeout = 60
@@ -48,15 +45,3 @@ class ClusterCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(redis.stop()))
         await self.eventually(lambda: all(shard.is_up for shard in redis.shards))
         return redis
-
-    async def eventually(
-        self, condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10
-    ) -> None:
-        """Wait until something is so."""
-        deadline = time.monotonic() + seconds
-        while True:
-            result = condition()
-            if result if isinstance(result, bool) else await result:
-                return
-            assert time.monotonic() < deadline, "it didn't happen"
-            await deferLater(reactor, 0.01)
