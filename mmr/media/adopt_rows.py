@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmr.media.commit import StoredAt
 from mmr.media.rows import NewMedia, found_record
+from mmr.storage import last_access
 from mmr.storage.attributes import Purpose, set_purpose_txn
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.storage.objects import ObjectName
@@ -29,6 +30,7 @@ class AdoptedRows:
 
     Attributes:
         sha256_hash: Of the bytes, once the commit has begun.
+        accessed_ts: When the content was last asked for, ms.
         is_inserted: Whether the record is ours.
         quarantined: Records that became quarantined with it.
     """
@@ -39,6 +41,7 @@ class AdoptedRows:
         store: MediaStore,
         *,
         creation_ts: int,
+        last_access_ts: int | None,
         is_quarantined: bool,
         is_protected: bool,
         expected_sha256: str | None,
@@ -48,6 +51,7 @@ class AdoptedRows:
         self.is_protected = is_protected
         self._store = store
         self._creation_ts = creation_ts
+        self.accessed_ts = max(creation_ts, last_access_ts or 0)
         self._is_quarantined = is_quarantined
         self._expected_sha256 = expected_sha256
         self.sha256_hash = ""
@@ -96,6 +100,7 @@ class AdoptedRows:
         if known is not None:
             return found_record(self._store, txn, known, stored, missing)
         record = self._store.insert_media_txn(txn, self.record(stored))
+        last_access.touch_txn(txn, {stored.sha256_hash: self.accessed_ts})
         if self.is_protected:
             set_purpose_txn(txn, record.origin, record.media_id, Purpose.PINNED)
         if self._is_quarantined:

@@ -9,6 +9,7 @@ import attrs
 
 from mmr.media.small_files import MAX_SMALL_BYTES
 from mmr.storage.media import MediaRecord
+from mmr.storage.objects import is_stand_in
 from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
 
 
@@ -19,6 +20,7 @@ class AdoptedMedia:
     Attributes:
         user_id: The uploader; empty for remote media and when nobody knows.
         creation_ts: Uploaded or fetched at, ms since the epoch.
+        last_access_ts: Last asked for; None: never since then.
         is_quarantined: It stays quarantined, and its content is blocked from now on.
         is_protected: Pinned: neither quarantined nor purged.
         requires_auth: Frozen (MSC3916); None for what new media gets here
@@ -34,6 +36,7 @@ class AdoptedMedia:
     upload_name: str = ""
     user_id: str = ""
     creation_ts: int
+    last_access_ts: int | None = None
     is_quarantined: bool = False
     is_protected: bool = False
     requires_auth: bool | None = None
@@ -89,7 +92,7 @@ def compare(
         sha256: Of the bytes at hand, when they were read.
     """
     wanted = sha256 or item.expected_sha256
-    if wanted is not None:
+    if wanted is not None and not is_stand_in(known.sha256_hash):
         is_same = wanted == known.sha256_hash
     else:
         is_same = item.expected_bytes in (None, known.size_bytes)
@@ -101,12 +104,17 @@ def compare(
 
 
 class AdoptedBody:
-    """The bytes of one media, measured against what was announced."""
+    """The bytes of one media, measured against what was announced.
+
+    Attributes:
+        size: Bytes so far.
+        is_over: Whether nothing more comes.
+    """
 
     def __init__(self, item: AdoptedMedia, chunks: AsyncIterator[bytes]) -> None:
         self._item = item
         self._chunks = chunks
-        self._size = 0
+        self.size = 0
         self.is_over = False
         limits = [n for n in (item.expected_bytes, item.max_bytes) if n is not None]
         self._most = min(limits, default=None)
@@ -130,7 +138,7 @@ class AdoptedBody:
         except StopAsyncIteration:
             self.is_over = True
             raise
-        self._size += len(chunk)
+        self.size += len(chunk)
         if self.is_over or self._is_too_long:
             self.is_over = True
             raise StopAsyncIteration
@@ -138,13 +146,13 @@ class AdoptedBody:
 
     @property
     def _is_too_long(self) -> bool:
-        return self._most is not None and self._size > self._most
+        return self._most is not None and self.size > self._most
 
     def fault(self) -> AdoptOutcome | None:
         """What is wrong with its length."""
         expected = self._item.expected_bytes
-        if expected is not None and self._size != expected:
-            what = f"more than {expected}" if self._is_too_long else str(self._size)
+        if expected is not None and self.size != expected:
+            what = f"more than {expected}" if self._is_too_long else str(self.size)
             return AdoptOutcome(
                 Adoption.DAMAGED,
                 detail=f"it has {what} bytes; {expected} were announced",

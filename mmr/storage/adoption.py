@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -80,6 +80,7 @@ class AdoptionStore:
         txn: Transaction,
         records: Sequence[MediaRecord],
         protected: Collection[Mxc],
+        accessed: Mapping[Mxc, int],
     ) -> set[Mxc]:
         """Add records, each with an object that nothing else names.
 
@@ -87,6 +88,7 @@ class AdoptionStore:
 
         Args:
             protected: Those that get pinned.
+            accessed: When each was last asked for, ms.
 
         Returns:
             What was added. An id that another process has just filled is not in it.
@@ -115,7 +117,11 @@ class AdoptionStore:
             "ON CONFLICT (media_id, origin) DO UPDATE SET purpose = excluded.purpose",
         )
         last_access.touch_txn(
-            txn, {each.sha256_hash: each.creation_ts for each in ours}
+            txn,
+            {
+                each.sha256_hash: accessed[Mxc(each.origin, each.media_id)]
+                for each in ours
+            },
         )
         return added
 

@@ -118,6 +118,23 @@ class AdoptCases(ServerCase):
             self.assertEqual(record.sha256_hash, hashlib.sha256(data).hexdigest())
         self.assertEqual(await self.count("mmr_object_intents"), 0)
 
+    async def test_when_it_was_last_asked_for(self) -> None:
+        for name, last, wanted in (
+            ("never", None, WHEN),
+            ("later", WHEN + 5, WHEN + 5),
+            ("earlier", WHEN - 5, WHEN),
+        ):
+            for size in (3, 60_000):
+                data = f"{name}{size}".encode() * size
+                item = media(f"{name}{size}", last_access_ts=last)
+                await self.adopt(item, data)
+                row = await self.server.db.fetch_one(
+                    "read_access",
+                    "SELECT last_access_ts FROM last_access WHERE sha256_hash = ?",
+                    (hashlib.sha256(data).hexdigest(),),
+                )
+                self.assertEqual(row, (wanted,))
+
     async def test_media_of_another_server(self) -> None:
         item = media("abc", origin="far.example", user_id="")
         await self.adopt(item, SMALL)

@@ -93,7 +93,7 @@ async def _use_adoption(db: Database) -> None:
     await db.interaction("t", adoption.add_intents_txn, [Intent(_NAME, "a" * 64)])
     await db.interaction("t", adoption.remove_intents_txn, "main", ["ab/cd/ef", "x"])
     record = media_record(media_id="moved")
-    await db.interaction("t", adoption.insert_txn, [record], [mxc])
+    await db.interaction("t", adoption.insert_txn, [record], [mxc], {mxc: 7})
 
 
 async def _use_administration(db: Database) -> None:
