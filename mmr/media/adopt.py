@@ -90,33 +90,93 @@ class Adoptions:
             if known is not None:
                 return compare(item, known)
         body = AdoptedBody(item, chunks)
+        datastore = await self._datastores.choose(*self._place_of(item))
+        head = b""
         # Hooks look at files.
-        head = b"" if self._scanning.is_on else await body.head()
+        if not self._scanning.is_on:
+            head = await body.head()
         if body.is_over:
-            [outcome] = await self.adopt_small([(item, head)])
-            return body.fault() or outcome
-        return await self._adopt_large(item, head, body)
+            wrong = body.fault()
+            if wrong is not None:
+                return wrong
+            return await shield(self._keep_small(item, datastore, head))
+        return await self._adopt_large(item, datastore, head, body)
 
-    async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
-    ) -> list[AdoptOutcome]:
-        """Keep several media of up to `MAX_SMALL_BYTES` each.
-
-        Returns:
-            What became of each. As `adopt`, once it returns.
-
-        Raises:
-            MatrixError: 5xx, as `adopt`. Some may be here nevertheless.
-        """
-        if self._scanning.is_on:
-            return [await self.adopt(item, _piece(data)) for item, data in files]
-        return await shield(self._keep_small(files))
+    async def _adopt_large(
+        self, item: AdoptedMedia, datastore: Datastore, head: bytes, body: AdoptedBody
+    ) -> AdoptOutcome:
+        writer = await datastore.create(item.expected_bytes)
+        is_ours = True
+        try:
+            await writer.write(head)
+            async for chunk in body:
+                await writer.write(chunk)
+            fault = body.fault()
+            if fault is not None:
+                return fault
+            is_ours = False
+            return await shield(self._keep(item, datastore, writer))
+        finally:
+            if is_ours:
+                await writer.discard()
 
     async def _keep_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
-    ) -> list[AdoptOutcome]:
-        faults = [fault_of(item) or length_fault(item, len(data)) for item, data in files]
-        sound = 
+        self, item: AdoptedMedia, datastore: Datastore, data: bytes
+    ) -> AdoptOutcome:
+        rows = self._rows_of(item)
+        return await self._settle(
+            item, rows, self._small_files.commit(datastore, rows, data)
+        )
+
+    async def _keep(
+        self, item: AdoptedMedia, datastore: Datastore, writer: ObjectWriter
+    ) -> AdoptOutcome:
+        rows = self._rows_of(item)
+
+        async def keep() -> MediaRecord:
+            await self._scanning.check(writer, rows.new)
+            return await self._committer.commit(
+                writer, datastore, rows, may_be_quarantined=rows.may_be_quarantined
+            )
+
+        try:
+            return await self._settle(item, rows, keep())
+        finally:
+            await writer.discard()
+
+    async def _settle(
+        self, item: AdoptedMedia, rows: AdoptedRows, work: Awaitable[MediaRecord]
+    ) -> AdoptOutcome:
+        """Await a commit, tell the caches, and say what has become of it."""
+        try:
+            record = await self._outcome_of(item, work)
+        except WrongHash as error:
+            return AdoptOutcome(Adoption.DAMAGED, detail=str(error))
+        except IdTaken as error:
+            return AdoptOutcome(Adoption.CONFLICT, detail=str(error))
+        except MatrixError as error:
+            if error.status >= 500:
+                raise
+            return AdoptOutcome(Adoption.REFUSED, detail=error.message)
+        if rows.quarantined:
+            await self._withdraw(rows.quarantined, [rows.sha256_hash])
+        if not rows.is_inserted:
+            self._records.invalidate(item.mxc)
+            return compare(item, record, rows.sha256_hash)
+        self._records.added(item.mxc)
+        return AdoptOutcome(Adoption.STORED, record.size_bytes)
+
+    async def _outcome_of(
+        self, item: AdoptedMedia, work: Awaitable[MediaRecord]
+    ) -> MediaRecord:
+        try:
+            return await work
+        except CommitOutcomeUnknown:
+            record = await self._media.get_media(item.origin, item.media_id)
+            if record is None:
+                raise unavailable("The media could not be stored. Try again.") from None
+            return record
+
     def _rows_of(self, item: AdoptedMedia) -> AdoptedRows:
         requires_auth = item.requires_auth
         if requires_auth is None:
