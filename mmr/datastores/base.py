@@ -245,6 +245,29 @@ class Redirecting(Protocol):
 
 
 @runtime_checkable
+class Public(Protocol):
+    """A datastore whose objects may have URLs that nobody checks (R88)."""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether its configuration says so."""
+        ...
+
+    def location_of(self, object_name: str) -> str:
+        """See `Datastore.location_of`."""
+        ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Have the store copy an object; the copy is whole and durable then.
+
+        Raises:
+            ObjectMissing: there is no such object.
+            DatastoreError: the store can't do it.
+        """
+        ...
+
+
+@runtime_checkable
 class TakesMany(Protocol):
     """A datastore that stores many small objects for little more than one."""
 

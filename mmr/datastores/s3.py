@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from mmr.datastores.base import (
     OCTET_STREAM,
+    DatastoreError,
     MemoryObject,
     ObjectMissing,
     ObjectWriter,
@@ -105,6 +106,11 @@ class S3Datastore:
         return self.options.presigned or bool(self.options.public_base_url)
 
     @property
+    def is_public(self) -> bool:
+        """See `Public.is_public`."""
+        return bool(self.options.public_base_url) and not self.options.presigned
+
+    @property
     def redirects_when_cached(self) -> bool:
         """See `Redirecting.redirects_when_cached`."""
         return self.options.redirect_when_cached
@@ -136,6 +142,11 @@ class S3Datastore:
         """See `Datastore.delete`."""
         key = checked_key(self.id, location)
         return await self._run(f"delete {key}", self._delete, key)
+
+    async def copy(self, source: str, target: str) -> None:
+        """See `Public.copy`. S3 copies up to 5 GB at once."""
+        keys = checked_key(self.id, source), checked_key(self.id, target)
+        await self._run(f"copy {source}", self._copy, *keys)
 
     async def redirect_url(
         self, location: str, content_type: str, disposition: str
@@ -238,6 +249,24 @@ class S3Datastore:
             return False
         self.client.api.delete_object(Bucket=self.options.bucket, Key=key)
         return True
+
+    def _copy(self, source: str, target: str) -> None:
+        size = self._size_of(source)
+        if size is None:
+            raise ObjectMissing(source)
+        bucket, storage_class = self.options.bucket, self.options.storage_class
+        self.client.api.copy_object(
+            Bucket=bucket,
+            Key=target,
+            CopySource={"Bucket": bucket, "Key": source},
+            **({} if storage_class == "STANDARD" else {"StorageClass": storage_class}),
+        )
+        found = self._size_of(target)
+        if found != size:
+            raise DatastoreError(
+                f"datastore {self.id!r}: the copy of {source} has {found} bytes, not"
+                f" {size}"
+            )
 
     def _size_of(self, key: str) -> int | None:
         try:

@@ -73,6 +73,7 @@ class Quarantine:
 
     Args:
         withdraw: Called after each commit.
+        unpublish: See `Rekey.run`.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Quarantine:
         changes: QuarantineChangeStore,
         audit: AuditLog,
         withdraw: Withdraw,
+        unpublish: Callable[[Collection[str]], Awaitable[list[Mxc]]],
     ) -> None:
         self._db = db
         self._selections = selections
@@ -91,6 +93,7 @@ class Quarantine:
         self._changes = changes
         self._audit = audit
         self._withdraw = withdraw
+        self._unpublish = unpublish
 
     async def is_large(self, selection: Selection) -> bool:
         """Whether that is more than a step or two, copies included."""
@@ -187,6 +190,10 @@ class Quarantine:
             result.skip(mxc, "purged")
         for mxc in step.pinned:
             result.skip(mxc, "pinned")
+        if quarantined:
+            done = set(hashes).difference(step.rest)
+            for mxc in await self._unpublish(done):
+                result.skip(mxc, "still_public")
         return step.rest
 
     def _step_txn(

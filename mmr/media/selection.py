@@ -148,7 +148,9 @@ class Skipped:
 
     Attributes:
         reason: ``pinned``, ``not_permitted`` (out of the actor's reach), ``unknown``
-            (named, but not here) or ``purged`` (nothing is left to release).
+            (named, but not here), ``purged`` (nothing is left to release) or
+            ``still_public`` (quarantined, but an object of it can't be moved away from
+            its public URL).
     """
 
     mxc: Mxc

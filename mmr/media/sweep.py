@@ -57,10 +57,11 @@ class Sweep:
         """
         gone = 0
         while batch := await self._deletes.get_due(_BATCH):
-            gone += sum([await self._delete(name) for name in batch])
+            gone += sum([await self.delete_now(name) for name in batch])
         return gone
 
-    async def _delete(self, name: ObjectName) -> bool:
+    async def delete_now(self, name: ObjectName) -> bool:
+        """Delete a queued object; tells whether it is gone. Else it stays queued."""
         datastore = self._datastores.find(name.datastore_id)
         try:
             if datastore is None:

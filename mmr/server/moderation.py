@@ -9,6 +9,7 @@ from mmr.auth.sessions import Sessions
 from mmr.media.audit import AuditLog
 from mmr.media.purge import Purge
 from mmr.media.quarantine import Quarantine
+from mmr.media.rekey import Rekey
 from mmr.media.remote_expiry import RemoteMediaExpiry
 from mmr.media.serving import Serving
 from mmr.media.usage import Usage
@@ -57,6 +58,19 @@ class Moderation(Previewing):
             changes=self.stores.quarantine_changes,
             audit=self.audit,
             withdraw=self._withdraw,
+            unpublish=self.rekey.run,
+        )
+
+    @cached_property
+    def rekey(self) -> Rekey:
+        return Rekey(
+            store=self.stores.public_objects,
+            transfers=self.stores.transfers,
+            intents=self.stores.intents,
+            datastores=self.datastores,
+            ids=self.ids,
+            delete=self.sweep.delete_now,
+            changed=self.media_changed,
         )
 
     @cached_property

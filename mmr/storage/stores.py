@@ -20,6 +20,7 @@ from mmr.storage.media_ids import MediaIdStore
 from mmr.storage.object_deletes import ObjectDeleteStore
 from mmr.storage.pending import PendingStore
 from mmr.storage.previews import PreviewStore
+from mmr.storage.public_objects import PublicObjectStore
 from mmr.storage.quarantine import QuarantineStore
 from mmr.storage.quarantine_changes import QuarantineChangeStore
 from mmr.storage.quotas import QuotaStore
@@ -108,6 +109,10 @@ class Stores:
     @cached_property
     def quarantine_changes(self) -> QuarantineChangeStore:
         return QuarantineChangeStore(self._db)
+
+    @cached_property
+    def public_objects(self) -> PublicObjectStore:
+        return PublicObjectStore(self._db)
 
     @cached_property
     def registrations(self) -> RegistrationStore:

@@ -146,17 +146,24 @@ class TransferStore:
         )
         return ObjectName(datastore_id, row[0]) if row else None
 
-    async def move(self, moving: Moving, target: ObjectName) -> list[Mxc] | None:
+    async def move(
+        self, moving: Moving, target: ObjectName, keep_source_ms: int = _KEEP_OLD_MS
+    ) -> list[Mxc] | None:
         """Let all rows of the source point at the copy that was just written.
 
         One transaction inside the lock of the hash: a crash leaves the one or the
         other, and whichever isn't named is deleted (R101, R102).
 
+        Args:
+            keep_source_ms: Not to be deleted before that.
+
         Returns:
             The media whose rows changed; None when nothing names the source any more
             or the copy was given up: then the copy is deleted.
         """
-        return await self._db.interaction("move_object", self._move_txn, moving, target)
+        return await self._db.interaction(
+            "move_object", self._move_txn, moving, target, keep_source_ms
+        )
 
     async def share(self, moving: Moving, target: ObjectName) -> list[Mxc] | None:
         """Let all rows of the source point at an object that others have already.
@@ -169,7 +176,7 @@ class TransferStore:
         )
 
     def _move_txn(
-        self, txn: Transaction, moving: Moving, target: ObjectName
+        self, txn: Transaction, moving: Moving, target: ObjectName, keep_source_ms: int
     ) -> list[Mxc] | None:
         moving.lock_txn(txn)
         if not self._intents.remove_txn(txn, target):
@@ -178,7 +185,7 @@ class TransferStore:
             objects.queue_delete_txn(txn, target)
             return None
         objects.count_object_txn(txn, target, moving.size_bytes)
-        return self._turn_rows_txn(txn, moving, target)
+        return self._turn_rows_txn(txn, moving, target, keep_source_ms)
 
     def _share_txn(
         self, txn: Transaction, moving: Moving, target: ObjectName
@@ -188,10 +195,10 @@ class TransferStore:
             return None
         if not objects.is_in_use_txn(txn, moving.source):
             return None
-        return self._turn_rows_txn(txn, moving, target)
+        return self._turn_rows_txn(txn, moving, target, _KEEP_OLD_MS)
 
     def _turn_rows_txn(
-        self, txn: Transaction, moving: Moving, target: ObjectName
+        self, txn: Transaction, moving: Moving, target: ObjectName, keep_source_ms: int
     ) -> list[Mxc]:
         source = moving.source
         changed: set[Mxc] = set()
@@ -210,7 +217,7 @@ class TransferStore:
             changed.update(Mxc(*row) for row in txn.fetchall())
         objects.uncount_object_txn(txn, source, moving.size_bytes)
         if not moving.is_foreign:
-            objects.queue_delete_txn(txn, source, _KEEP_OLD_MS)
+            objects.queue_delete_txn(txn, source, keep_source_ms)
         if moving.was_unknown:
             changed.update(self._learn_hash_txn(txn, moving))
         return sorted(changed, key=str)

@@ -80,6 +80,7 @@ async def use_every_store(db: Database) -> None:
     await destinations.list_failing(10)
     await destinations.clear("example.org")
     await destinations.delete_old(0)
+    await _use_public_objects(db)
     await _use_previews(db)
     await _use_exports(db)
     await _use_administration(db)
@@ -156,6 +157,12 @@ async def _use_exports(db: Database) -> None:
     await IntentStore(db).add(intent)
     await exports.add_part("e", ExportPart(1, 10, "x", intent.name), intent, "")
     await exports.delete("e", 1)
+
+
+async def _use_public_objects(db: Database) -> None:
+    public = Stores(db).public_objects
+    await public.get_quarantined("a" * 64)
+    await public.get_media_at(_NAME)
 
 
 async def _use_previews(db: Database) -> None:
