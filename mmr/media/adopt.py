@@ -6,7 +6,7 @@ Archives and the importers of other servers give one media after the other to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from mmr.config import Config
 from mmr.datastores.base import Datastore, ObjectWriter
@@ -20,6 +20,7 @@ from mmr.media.adopted import (
     AdoptOutcome,
     compare,
     fault_of,
+    length_fault,
 )
 from mmr.media.commit import ObjectCommitter
 from mmr.media.quarantine import Withdraw
@@ -29,10 +30,7 @@ from mmr.media.scanning import Scanning
 from mmr.media.small_files import MAX_SMALL_BYTES, SmallFiles
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
-from mmr.types import (
-    Kind,
-    server_of_user,
-)
+from mmr.types import Kind, server_of_user
 from mmr.util.shield import shield
 
 __all__ = ["AdoptOutcome", "AdoptedMedia", "Adoption", "Adoptions"]
@@ -81,30 +79,68 @@ class Adoptions:
             MatrixError: 5xx: not the media's fault, and the next one would fail too
                 (no database, no space).
         """
-        fault = fault_of(item)
-        if fault is not None:
-            return AdoptOutcome(Adoption.REFUSED, detail=fault)
+        refusal = _refused(item)
+        if refusal is not None:
+            return refusal
         size = item.expected_bytes
         if size is None or size > MAX_SMALL_BYTES:
             known = await self._media.get_media(item.origin, item.media_id)
             if known is not None:
                 return compare(item, known)
         body = AdoptedBody(item, chunks)
-        datastore = await self._datastores.choose(*self._place_of(item))
-        head = b""
         # Hooks look at files.
-        if not self._scanning.is_on:
-            head = await body.head()
-        if body.is_over:
-            wrong = body.fault()
-            if wrong is not None:
-                return wrong
-            return await shield(self._keep_small(item, datastore, head))
-        return await self._adopt_large(item, datastore, head, body)
+        head = b"" if self._scanning.is_on else await body.head()
+        if not body.is_over:
+            return await self._adopt_large(item, head, body)
+        fault = body.fault()
+        if fault is not None:
+            return fault
+        [outcome] = await self.adopt_small([(item, head)])
+        return outcome
+
+    async def adopt_small(
+        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+    ) -> list[AdoptOutcome]:
+        """Keep several media of up to `MAX_SMALL_BYTES` each.
+
+        Returns:
+            What became of each, as `adopt` says it.
+
+        Raises:
+            MatrixError: 5xx, as `adopt`. Some may be here nevertheless.
+        """
+        if self._scanning.is_on:
+            return [await self.adopt(item, _piece(data)) for item, data in files]
+        return await shield(self._keep_small(files))
+
+    async def _keep_small(
+        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+    ) -> list[AdoptOutcome]:
+        outcomes = [
+            _refused(item) or length_fault(item, len(data)) for item, data in files
+        ]
+        rows = [self._rows_of(item) for item, _ in files]
+        sound = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        places = await self._places_of([files[index][0] for index in sound])
+        for datastore in set(places):
+            indices = [
+                index
+                for index, place in zip(sound, places, strict=True)
+                if place is datastore
+            ]
+            results = await self._small_files.commit(
+                datastore, [(rows[index], files[index][1]) for index in indices]
+            )
+            for index, result in zip(indices, results, strict=True):
+                outcomes[index] = await self._settle(
+                    files[index][0], rows[index], result
+                )
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _adopt_large(
-        self, item: AdoptedMedia, datastore: Datastore, head: bytes, body: AdoptedBody
+        self, item: AdoptedMedia, head: bytes, body: AdoptedBody
     ) -> AdoptOutcome:
+        datastore = await self._choose(_server_of(item))
         writer = await datastore.create(item.expected_bytes)
         is_ours = True
         try:
@@ -115,67 +151,47 @@ class Adoptions:
             if fault is not None:
                 return fault
             is_ours = False
-            return await shield(self._keep(item, datastore, writer))
+            return await shield(self._keep_large(item, datastore, writer))
         finally:
             if is_ours:
                 await writer.discard()
 
-    async def _keep_small(
-        self, item: AdoptedMedia, datastore: Datastore, data: bytes
-    ) -> AdoptOutcome:
-        rows = self._rows_of(item)
-        return await self._settle(
-            item, rows, self._small_files.commit(datastore, rows, data)
-        )
-
-    async def _keep(
+    async def _keep_large(
         self, item: AdoptedMedia, datastore: Datastore, writer: ObjectWriter
     ) -> AdoptOutcome:
         rows = self._rows_of(item)
-
-        async def keep() -> MediaRecord:
+        result: MediaRecord | Exception
+        try:
             await self._scanning.check(writer, rows.new)
-            return await self._committer.commit(
+            result = await self._committer.commit(
                 writer, datastore, rows, may_be_quarantined=rows.may_be_quarantined
             )
-
-        try:
-            return await self._settle(item, rows, keep())
+        except Exception as error:
+            result = error
         finally:
             await writer.discard()
+        return await self._settle(item, rows, result)
 
     async def _settle(
-        self, item: AdoptedMedia, rows: AdoptedRows, work: Awaitable[MediaRecord]
+        self, item: AdoptedMedia, rows: AdoptedRows, result: MediaRecord | Exception
     ) -> AdoptOutcome:
-        """Await a commit, tell the caches, and say what has become of it."""
-        try:
-            record = await self._outcome_of(item, work)
-        except WrongHash as error:
-            return AdoptOutcome(Adoption.DAMAGED, detail=str(error))
-        except IdTaken as error:
-            return AdoptOutcome(Adoption.CONFLICT, detail=str(error))
-        except MatrixError as error:
-            if error.status >= 500:
-                raise
-            return AdoptOutcome(Adoption.REFUSED, detail=error.message)
+        """Tell the caches, and say what has become of it."""
+        if isinstance(result, CommitOutcomeUnknown):
+            result = await self._look_up(item)
+        if isinstance(result, Exception):
+            return _refusal(result)
         if rows.quarantined:
             await self._withdraw(rows.quarantined, [rows.sha256_hash])
         if not rows.is_inserted:
             self._records.invalidate(item.mxc)
-            return compare(item, record, rows.sha256_hash)
+            return compare(item, result, rows.sha256_hash)
         self._records.added(item.mxc)
-        return AdoptOutcome(Adoption.STORED, record.size_bytes)
+        return AdoptOutcome(Adoption.STORED, result.size_bytes)
 
-    async def _outcome_of(
-        self, item: AdoptedMedia, work: Awaitable[MediaRecord]
-    ) -> MediaRecord:
-        try:
-            return await work
-        except CommitOutcomeUnknown:
-            record = await self._media.get_media(item.origin, item.media_id)
-            if record is None:
-                raise unavailable("The media could not be stored. Try again.") from None
-            return record
+    async def _look_up(self, item: AdoptedMedia) -> MediaRecord | Exception:
+        """The connection broke during COMMIT: whether it happened decides (R96)."""
+        record = await self._media.get_media(item.origin, item.media_id)
+        return record or unavailable("The media could not be stored. Try again.")
 
     def _rows_of(self, item: AdoptedMedia) -> AdoptedRows:
         requires_auth = item.requires_auth
@@ -200,15 +216,44 @@ class Adoptions:
             expected_sha256=item.expected_sha256,
         )
 
-    def _place_of(self, item: AdoptedMedia) -> tuple[Kind, HasDatastores]:
-        """Local when the uploader's server, or else the origin, is ours (D64)."""
+    async def _places_of(self, items: Sequence[AdoptedMedia]) -> list[Datastore]:
+        servers = [_server_of(item) for item in items]
+        chosen = {server: await self._choose(server) for server in set(servers)}
+        return [chosen[server] for server in servers]
+
+    async def _choose(self, server: str) -> Datastore:
+        """Local media when the server is ours, by that server's rules (D64)."""
         config = self._config()
-        server = server_of_user(item.user_id) or item.origin
-        domain = config.domains.get(server.lower())
+        domain = config.domains.get(server)
         if domain is not None:
-            return Kind.LOCAL_MEDIA, domain
+            return await self._datastores.choose(Kind.LOCAL_MEDIA, domain)
         sections: list[HasDatastores] = [config, *config.domains.values()]
         for section in sections:
             if any(Kind.REMOTE_MEDIA in each.for_kinds for each in section.datastores):
-                return Kind.REMOTE_MEDIA, section
-        return Kind.REMOTE_MEDIA, config
+                break
+        return await self._datastores.choose(Kind.REMOTE_MEDIA, section)
+
+
+def _server_of(item: AdoptedMedia) -> str:
+    """Whose media it is: the uploader's server, or else the origin."""
+    return (server_of_user(item.user_id) or item.origin).lower()
+
+
+def _refused(item: AdoptedMedia) -> AdoptOutcome | None:
+    fault = fault_of(item)
+    return None if fault is None else AdoptOutcome(Adoption.REFUSED, detail=fault)
+
+
+def _refusal(error: Exception) -> AdoptOutcome:
+    """What an error of the commit says of the media, if it is the media's."""
+    if isinstance(error, WrongHash):
+        return AdoptOutcome(Adoption.DAMAGED, detail=str(error))
+    if isinstance(error, IdTaken):
+        return AdoptOutcome(Adoption.CONFLICT, detail=str(error))
+    if isinstance(error, MatrixError) and error.status < 500:
+        return AdoptOutcome(Adoption.REFUSED, detail=error.message)
+    raise error
+
+
+async def _piece(data: bytes) -> AsyncIterator[bytes]:
+    yield data

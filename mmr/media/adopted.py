@@ -150,18 +150,20 @@ class AdoptedBody:
 
     def fault(self) -> AdoptOutcome | None:
         """What is wrong with its length."""
-        expected = self._item.expected_bytes
-        if expected is not None and self.size != expected:
-            what = f"more than {expected}" if self._is_too_long else str(self.size)
-            return AdoptOutcome(
-                Adoption.DAMAGED,
-                detail=f"it has {what} bytes; {expected} were announced",
-            )
-        if self._is_too_long:
-            return AdoptOutcome(
-                Adoption.REFUSED, detail=f"it has more than {self._most} bytes"
-            )
-        return None
+        return length_fault(self._item, self.size)
+
+
+def length_fault(item: AdoptedMedia, size: int) -> AdoptOutcome | None:
+    """What is wrong with so many bytes, or more, if it was cut at the limit."""
+    expected, most = item.expected_bytes, item.max_bytes
+    if expected is not None and size != expected:
+        what = f"more than {expected}" if size > expected else str(size)
+        return AdoptOutcome(
+            Adoption.DAMAGED, detail=f"it has {what} bytes; {expected} were announced"
+        )
+    if most is not None and size > most:
+        return AdoptOutcome(Adoption.REFUSED, detail=f"it has more than {most} bytes")
+    return None
 
 
 def fault_of(item: AdoptedMedia) -> str | None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import attrs
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.python.failure import Failure
 
 from mmr.cluster.ids import IdGenerator
 from mmr.datastores.base import Datastore, TakesMany
@@ -37,8 +36,8 @@ MAX_SMALL_BYTES = 256 * 1024
 # A transaction holds a lock a file, and PostgreSQL has room for some thousands.
 _MAX_BATCH = 256
 _MAX_BATCH_BYTES = 16 * 1024 * 1024
-# One writes files while the other talks to the database.
-_AT_ONCE = 2
+# Some write files, or wait for a flush, while another talks to the database.
+_AT_ONCE = 3
 
 
 @attrs.define(eq=False)
@@ -46,14 +45,15 @@ class _File:
     """One file on its way in.
 
     Attributes:
+        caller: Who waits for it.
         stored: Where its object goes, and what it is; once the batch has begun.
-        outcome: The record, or what went wrong; None: not for this batch.
+        outcome: The record, or what went wrong; None: not known yet.
     """
 
     datastore: Datastore
     rows: AdoptedRows
     data: bytes
-    result: Deferred[MediaRecord]
+    caller: _Caller
     stored: StoredAt | None = None
     outcome: MediaRecord | Exception | None = None
 
@@ -61,6 +61,21 @@ class _File:
     def at(self) -> StoredAt:
         assert self.stored is not None
         return self.stored
+
+
+@attrs.define(eq=False)
+class _Caller:
+    """Who waits for some files."""
+
+    left: int
+    done: Deferred[None] = attrs.Factory(lambda: Deferred(lambda _: None))
+
+    def settle(self) -> None:
+        """One more of its files is done."""
+        self.left -= 1
+        # A caller that was cancelled has been told so.
+        if not self.left and not self.done.called:
+            self.done.callback(None)
 
 
 class SmallFiles:
@@ -89,15 +104,23 @@ class SmallFiles:
         self._running = 0
 
     async def commit(
-        self, datastore: Datastore, rows: AdoptedRows, data: bytes
-    ) -> MediaRecord:
-        """Make the bytes and their row durable. See `ObjectCommitter.commit`."""
-        file = _File(datastore, rows, data, Deferred(lambda _: None))
-        self._waiting.append(file)
-        if self._running < _AT_ONCE:
+        self, datastore: Datastore, files: Sequence[tuple[AdoptedRows, bytes]]
+    ) -> list[MediaRecord | Exception]:
+        """Make bytes and rows durable. Cancelling ends the wait, not the work.
+
+        Returns:
+            What `ObjectCommitter.commit` would have returned or raised for each.
+        """
+        if not files:
+            return []
+        caller = _Caller(len(files))
+        ours = [_File(datastore, rows, data, caller) for rows, data in files]
+        self._waiting.extend(ours)
+        while self._running < _AT_ONCE and self._waiting:
             self._running += 1
             Deferred.fromCoroutine(self._drain())
-        return await file.result
+        await caller.done
+        return [_outcome_of(file) for file in ours]
 
     async def _drain(self) -> None:
         try:
@@ -109,7 +132,7 @@ class SmallFiles:
                     for file in batch:
                         file.outcome = error
                 for file in batch:
-                    self._deliver(file)
+                    file.caller.settle()
         finally:
             self._running -= 1
 
@@ -253,15 +276,6 @@ class SmallFiles:
         finally:
             await writer.discard()
 
-    def _deliver(self, file: _File) -> None:
-        if file.result.called:
-            return
-        if isinstance(file.outcome, Exception):
-            file.result.errback(Failure(file.outcome))
-        else:
-            assert file.outcome is not None
-            file.result.callback(file.outcome)
-
 
 def _hashes(batch: Sequence[_File]) -> list[str]:
     return [hashlib.sha256(file.data).hexdigest() for file in batch]
@@ -269,3 +283,8 @@ def _hashes(batch: Sequence[_File]) -> list[str]:
 
 def _intent(file: _File) -> Intent:
     return Intent(file.at.name, file.at.sha256_hash)
+
+
+def _outcome_of(file: _File) -> MediaRecord | Exception:
+    assert file.outcome is not None
+    return file.outcome
