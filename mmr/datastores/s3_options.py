@@ -119,8 +119,9 @@ def s3_options(datastore_id: str, opts: Mapping[str, str]) -> S3Options:
     if options.public_base_url and not options.presigned:
         logger.warning(
             "datastore %r: publicBaseUrl sends clients to URLs that nobody checks and "
-            "that never end: who has one keeps it, after quarantine too until the "
-            "object is deleted. `presignedRedirects: true` gives out URLs that end.",
+            "that never end: who has one keeps it until the object is purged or "
+            "quarantined, and caches of the CDN keep it longer. "
+            "`presignedRedirects: true` gives out URLs that end.",
             datastore_id,
         )
     return options
