@@ -475,10 +475,10 @@ class AdoptCases(ServerCase):
             (quarantine, b"quarantine", Adoption.REFUSED),
             (sweep, b"sweep", 503),
         ):
-            # Two at most begin at once, the others go together.
+            # Three at most begin at once, the others go together.
             items = [
                 (media(f"{number}{act.__name__}", expected_bytes=len(each)), each)
-                for number, each in enumerate((data + b"1", data + b"2", data + b"3"))
+                for number, each in enumerate(data + b"%d" % n for n in range(4))
             ]
             item = media(act.__name__, expected_bytes=len(data))
             patch = self.before_commit_of(item, act)
