@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
+from twisted.python.failure import Failure
 
 from mmr.config import config_paths, load_config
 from mmr.errors import ConfigError, MatrixError, StartupError
@@ -40,12 +41,28 @@ def run_offline(paths: Sequence[Path], work: Work) -> int:
 
     def begin(reactor: Any) -> Deferred[None]:
         server = MediaRepoServer(config, reactor, _MACHINE_ID)
-        return Deferred.fromCoroutine(_run(server, work)).addCallback(statuses.append)
+        running = Deferred.fromCoroutine(_run(server, work))
+        ended = running.addCallbacks(statuses.append, _interrupted)
+        reactor.addSystemEventTrigger("before", "shutdown", _end, ended)
+        return ended
 
     # It ends by raising; what went wrong has been said by then.
     with contextlib.suppress(SystemExit):
         react(begin)
     return statuses[0] if statuses else MISTAKE
+
+
+def _end(running: Deferred[None]) -> Deferred[None]:
+    """A signal came, or all is done: else threads would keep the process."""
+    over: Deferred[None] = Deferred()
+    running.addBoth(lambda _: over.callback(None))
+    running.cancel()
+    return over
+
+
+def _interrupted(failure: Failure) -> None:
+    failure.trap(CancelledError)
+    print("interrupted", file=sys.stderr)
 
 
 async def _run(server: MediaRepoServer, work: Work) -> int:

@@ -10,6 +10,7 @@ import sqlite3
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg2
@@ -35,6 +36,10 @@ class ForeignDatabaseError(StartupError):
     """The database can't be reached, or is not what it should be; the text says why."""
 
 
+class RowRefused(ForeignDatabaseError):
+    """The database works, but doesn't take this row."""
+
+
 class ForeignDatabase:
     """One connection in autocommit mode, so that no transaction is held open.
 
@@ -45,11 +50,11 @@ class ForeignDatabase:
     """
 
     def __init__(
-        self, name: str, connection: Any, error: type[Exception], placeholder: str
+        self, name: str, connection: Any, driver: ModuleType, placeholder: str
     ) -> None:
         self.name = name
         self._connection = connection
-        self._error = error
+        self._driver = driver
         self._placeholder = placeholder
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
@@ -99,7 +104,9 @@ class ForeignDatabase:
         try:
             with contextlib.closing(self._connection.cursor()) as cursor:
                 yield cursor
-        except self._error as error:
+        except (self._driver.DataError, self._driver.IntegrityError) as error:
+            raise RowRefused(f"{self.name}: {str(error).strip()}") from error
+        except self._driver.Error as error:
             raise ForeignDatabaseError(f"{self.name}: {str(error).strip()}") from error
 
     def _convert(self, sql: str) -> str:
@@ -133,7 +140,7 @@ def open_sqlite(path: Path, *, writing: bool = False) -> ForeignDatabase:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         raise ForeignDatabaseError(f"{path}: {error}") from error
-    return ForeignDatabase(str(path), connection, sqlite3.Error, "?")
+    return ForeignDatabase(str(path), connection, sqlite3, "?")
 
 
 def open_postgres(
@@ -155,7 +162,7 @@ def open_postgres(
         connection.set_session(readonly=not writing, autocommit=True)
     except psycopg2.Error as error:
         raise ForeignDatabaseError(f"{name}: {str(error).strip()}") from error
-    return ForeignDatabase(name, connection, psycopg2.Error, "%s")
+    return ForeignDatabase(name, connection, psycopg2, "%s")
 
 
 def parse_address(address: str) -> dict[str, Any]:

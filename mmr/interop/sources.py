@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from mmr.types import Mxc
+
+
+class StoredMedia(Protocol):
+    """One media at its home."""
+
+    @property
+    def mxc(self) -> Mxc: ...
+    @property
+    def size_bytes(self) -> int | None: ...
+    @property
+    def is_quarantined(self) -> bool: ...
+
+    @property
+    def path(self) -> str:
+        """Its file, below the media folder. Raises `UnsafeName`."""
+        ...
+
 
 class SourceError(Exception):
     """One media can't be read; the text says why. The others may be fine."""

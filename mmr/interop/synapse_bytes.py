@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmr.interop.homeserver_downloads import HomeserverDownloads
-from mmr.interop.sources import SourceError
-from mmr.interop.synapse_database import SynapseMedia
+from mmr.interop.sources import SourceError, StoredMedia
 from mmr.interop.synapse_store import SynapseFolder, UnsafeName
 
 
@@ -24,7 +23,7 @@ class SynapseBytes:
         self._folder = folder
         self._downloads = downloads
 
-    def chunks(self, media: SynapseMedia) -> Iterator[bytes]:
+    def chunks(self, media: StoredMedia) -> Iterator[bytes]:
         """Read one media.
 
         Raises:
@@ -42,10 +41,11 @@ class SynapseBytes:
             else:
                 return
         if self._downloads is not None:
-            is_quarantined = media.quarantined_by is not None
-            yield from self._downloads.chunks(media.mxc, is_quarantined=is_quarantined)
+            yield from self._downloads.chunks(
+                media.mxc, is_quarantined=media.is_quarantined
+            )
 
-    def probe(self, media: SynapseMedia) -> None:
+    def probe(self, media: StoredMedia) -> None:
         """Look whether one media is there. What only Synapse has isn't asked for.
 
         Raises:

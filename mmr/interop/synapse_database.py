@@ -76,6 +76,11 @@ class SynapseMedia:
         return self.size_bytes is None
 
     @property
+    def is_quarantined(self) -> bool:
+        """Whether Synapse serves it to nobody."""
+        return self.quarantined_by is not None
+
+    @property
     def is_preview(self) -> bool:
         """Fetched for the preview of a URL: nobody's media."""
         return self.url_cache is not None

@@ -113,12 +113,17 @@ class SynapseFolder:
     Args:
         bases: ``media_store_path``; then the folders of its ``file_system`` storage
             providers, which have the same layout.
+        setting: What says so in the homeserver's configuration.
 
     Raises:
         StartupError: when one of them isn't a folder that can be read.
     """
 
-    def __init__(self, bases: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        bases: Sequence[Path],
+        setting: str = "media_store_path of homeserver.yaml",
+    ) -> None:
         self._bases = tuple(bases)
         for base in bases:
             try:
@@ -126,7 +131,7 @@ class SynapseFolder:
             except OSError as error:
                 raise StartupError(
                     f"The media folder {base} cannot be read: {error.strerror}. "
-                    "It is media_store_path of homeserver.yaml."
+                    f"It is {setting}."
                 ) from error
 
     def open(self, path: str) -> int:

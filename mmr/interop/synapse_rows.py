@@ -1,0 +1,127 @@
+"""Writing to Synapse's tables of media (synapse-internals.md §2.14).
+
+Everything here blocks and belongs in a pool thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from mmr.interop.foreign_database import ForeignDatabase
+from mmr.interop.synapse_database import (
+    LOCAL_TABLE,
+    REMOTE_TABLE,
+    SynapseMedia,
+    SynapseThumbnail,
+)
+from mmr.types import Mxc
+
+
+@attrs.frozen(slots=True)
+class NewSynapseMedia:
+    """One media whose files are in their places."""
+
+    media: SynapseMedia
+    thumbnails: Sequence[SynapseThumbnail] = ()
+
+
+class SynapseRows:
+    """Adds rows. Columns that this Synapse doesn't have yet are left out.
+
+    Args:
+        database: Opened for writing.
+        server_name: The origin of local media, which no table names.
+
+    Raises:
+        ForeignDatabaseError: when it isn't a Synapse's database.
+    """
+
+    def __init__(self, database: ForeignDatabase, server_name: str) -> None:
+        self._database = database
+        self._server_name = server_name
+        tables = (LOCAL_TABLE, REMOTE_TABLE)
+        self._columns = {table: database.columns(table) for table in tables}
+
+    def find_taken(self, media: Collection[Mxc]) -> set[Mxc]:
+        """Those of some ids that Synapse has, be it as reserved ones."""
+        taken = set()
+        local = [mxc.media_id for mxc in media if mxc.origin == self._server_name]
+        if local:
+            sql = f"SELECT media_id FROM {LOCAL_TABLE} WHERE media_id IN "  # noqa: S608
+            for row in self._database.rows(sql + _marks(len(local)), local):
+                taken.add(Mxc(self._server_name, row[0]))
+        remote = [mxc for mxc in media if mxc.origin != self._server_name]
+        sql = (
+            f"SELECT 1 FROM {REMOTE_TABLE}"  # noqa: S608
+            " WHERE media_origin = ? AND media_id = ?"
+        )
+        for mxc in remote:
+            if self._database.rows(sql, (mxc.origin, mxc.media_id)):
+                taken.add(mxc)
+        return taken
+
+    def insert(self, batch: Sequence[NewSynapseMedia]) -> None:
+        """Add the rows of some media, all or none.
+
+        Raises:
+            ForeignDatabaseError: when the database refuses one of them.
+        """
+        with self._database.transaction():
+            for new in batch:
+                table = LOCAL_TABLE if new.media.is_local else REMOTE_TABLE
+                self._insert(table, _values(new.media))
+                for thumbnail in new.thumbnails:
+                    self._insert_thumbnail(table, new.media, thumbnail)
+
+    def _insert_thumbnail(
+        self, table: str, media: SynapseMedia, thumbnail: SynapseThumbnail
+    ) -> None:
+        values: dict[str, Any] = {
+            "media_id": media.mxc.media_id,
+            "thumbnail_width": thumbnail.name.width,
+            "thumbnail_height": thumbnail.name.height,
+            "thumbnail_type": thumbnail.name.content_type,
+            "thumbnail_method": thumbnail.name.method,
+            "thumbnail_length": thumbnail.size_bytes,
+        }
+        if not media.is_local:
+            values["media_origin"] = media.mxc.origin
+            values["filesystem_id"] = media.file_id
+        self._insert(f"{table}_thumbnails", values)
+
+    def _insert(self, table: str, values: Mapping[str, Any]) -> None:
+        columns = self._columns.get(table, values.keys())
+        there = {name: value for name, value in values.items() if name in columns}
+        # Not a stranger's text: all names are constants of this module.
+        self._database.rows(
+            f"INSERT INTO {table} ({', '.join(there)}) VALUES {_marks(len(there))}",  # noqa: S608
+            list(there.values()),
+        )
+
+
+def _values(media: SynapseMedia) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "media_id": media.mxc.media_id,
+        "media_type": media.content_type,
+        "media_length": media.size_bytes,
+        "created_ts": media.created_ts,
+        "upload_name": media.upload_name or None,
+        "last_access_ts": media.last_access_ts,
+        "quarantined_by": media.quarantined_by,
+        "authenticated": media.requires_auth,
+        "sha256": media.sha256_hash,
+    }
+    if media.is_local:
+        values["user_id"] = media.user_id or None
+        values["safe_from_quarantine"] = media.is_protected
+    else:
+        values["media_origin"] = media.mxc.origin
+        values["filesystem_id"] = media.file_id
+    return values
+
+
+def _marks(count: int) -> str:
+    return f"({', '.join('?' * count)})"

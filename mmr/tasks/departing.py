@@ -1,0 +1,100 @@
+"""Our own media, as it moves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+
+from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
+from mmr.datastores.registry import Datastores
+from mmr.errors import MatrixError
+from mmr.interop.sources import SourceError
+from mmr.media.adopted import AdoptedMedia
+from mmr.storage.departures import Departure, DepartureStore
+from mmr.storage.objects import is_stand_in
+from mmr.tasks.moving import Batch, Movable
+
+PURGED = "skipped: purged, only its quarantine is left"
+_BATCH_ROWS = 1000
+_PIECE_BYTES = 256 * 1024
+
+
+class Departing:
+    """Says what there is to move.
+
+    Args:
+        origin: Media of this server; None: all media.
+    """
+
+    def __init__(
+        self, store: DepartureStore, datastores: Datastores, origin: str | None
+    ) -> None:
+        self._store = store
+        self._datastores = datastores
+        self._origin = origin
+
+    async def count(self) -> int:
+        """How many records there are."""
+        return await self._store.count(self._origin)
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """All of them."""
+        after = None
+        while rows := await self._store.page(self._origin, after, _BATCH_ROWS):
+            after = rows[-1].mxc
+            media = [self._movable(row) for row in rows if row.location]
+            yield Batch(media, Counter({PURGED: len(rows) - len(media)}))
+
+    def _movable(self, row: Departure) -> Movable:
+        return Movable(
+            AdoptedMedia(
+                origin=row.origin,
+                media_id=row.media_id,
+                content_type=row.content_type,
+                upload_name=row.upload_name,
+                user_id=row.user_id,
+                creation_ts=row.creation_ts,
+                last_access_ts=row.last_access_ts,
+                is_quarantined=row.is_quarantined,
+                is_protected=row.is_pinned,
+                requires_auth=row.requires_auth,
+                expected_sha256=(
+                    None if is_stand_in(row.sha256_hash) else row.sha256_hash
+                ),
+                expected_bytes=row.size_bytes,
+            ),
+            partial(self._read, row),
+            partial(self._probe, row),
+        )
+
+    async def _read(self, row: Departure) -> AsyncIterator[bytes]:
+        stored = await self._open(row)
+        try:
+            for offset in range(0, stored.size, _PIECE_BYTES):
+                yield await stored.read(offset, _PIECE_BYTES)
+        except MatrixError as error:
+            raise SourceError(str(error)) from error
+        finally:
+            await stored.close()
+
+    async def _probe(self, row: Departure) -> None:
+        stored = await self._open(row)
+        await stored.close()
+        if stored.size != row.size_bytes:
+            raise SourceError(
+                f"its object has {stored.size} bytes, its record {row.size_bytes}"
+            )
+
+    async def _open(self, row: Departure) -> StoredObject:
+        store = self._datastores.find(row.datastore_id)
+        if store is None:
+            raise SourceError(f"datastore {row.datastore_id!r} is not configured")
+        try:
+            return await store.open(row.location)
+        except ObjectMissing:
+            raise SourceError(
+                f"datastore {row.datastore_id!r} has no object {row.location}"
+            ) from None
+        except DatastoreError as error:
+            raise SourceError(str(error)) from error
