@@ -14,6 +14,9 @@ from mmr.storage.transaction import Transaction
 
 _MAX_ERROR_LENGTH = 500
 
+MAX_FINISHED = 2000
+"""Expiry alone makes three tasks an hour. By number: a clock may be wrong (R100)."""
+
 _SELECT = """
     SELECT t.id, t.task, t.params, t.start_ts, t.end_ts, t.error,
         COALESCE(p.held_until_ts, 0),
@@ -155,7 +158,10 @@ class TaskStore:
         return [_task(row) for row in rows]
 
     async def finish(self, task_id: int, now_ms: int, error: str = "") -> None:
-        """End a task, with the reason when it failed. The first end counts."""
+        """End a task, with the reason when it failed. The first end counts.
+
+        Those that have ended go when there are `MAX_FINISHED` newer ones.
+        """
         await self._db.interaction(
             "finish_task", self._finish_txn, task_id, now_ms, error
         )
@@ -173,6 +179,7 @@ class TaskStore:
             " WHERE task_id = ?",
             (task_id,),
         )
+        _forget_older_txn(txn, task_id)
 
     async def report(
         self, task_id: int, progress: Progress, now_ms: int, held_until_ms: int = 0
@@ -228,3 +235,12 @@ class TaskStore:
         """End a task whose work has lost its object, whether it runs or waits."""
         self._cancel_txn(txn, task_id)
         self._finish_txn(txn, task_id, now_ms, error)
+
+
+def _forget_older_txn(txn: Transaction, task_id: int) -> None:
+    txn.execute(
+        "DELETE FROM background_tasks WHERE id <= ? AND end_ts > 0 RETURNING id",
+        (task_id - MAX_FINISHED,),
+    )
+    for row in txn.fetchall():
+        txn.execute("DELETE FROM mmr_task_progress WHERE task_id = ?", row)

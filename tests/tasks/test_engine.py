@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as FakeReactor
 
 from mmr.errors import unavailable
-from mmr.storage import Database
+from mmr.storage import Database, tasks
 from mmr.storage.tasks import Progress, Task, TaskStore
 from mmr.tasks.engine import TaskEngine, TaskFailed, TaskReporter
 from mmr.util.clock import Clock
@@ -164,6 +164,19 @@ class EngineTests(StorageTestCase):
         task = await self.store.create("work", {}, 1)
         await self.engine().cancel(task)
         self.assertEqual(await self.state(task), (True, "cancelled"))
+
+    async def test_finished_tasks_are_kept_in_bounded_number(self) -> None:
+        self.patch(tasks, "MAX_FINISHED", 3)
+        await self.begin()
+        unfinished = await self.store.create("work", {}, 1)
+        for _ in range(5):
+            task = await self.store.create("work", {}, 1)
+            await self.store.report(task.id, Progress(), 1)
+            await self.store.finish(task.id, 1)
+        left = [task.id for task in await self.store.get_all(10)]
+        self.assertEqual(left, [unfinished.id, task.id - 2, task.id - 1, task.id])
+        rows = await self.db.fetch_all("t", "SELECT task_id FROM mmr_task_progress")
+        self.assertEqual(sorted(row[0] for row in rows), left[1:])
 
     async def test_another_process_leaves_the_work_to_machine_0(self) -> None:
         await self.begin()
