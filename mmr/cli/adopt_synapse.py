@@ -11,59 +11,45 @@ import attrs
 
 from mmr.cli.arguments import Arguments
 from mmr.cli.homeserver_database import HELP, add_database_flags, open_database
-from mmr.cli.offline import FOUND, MISTAKE, OK, run_offline
+from mmr.cli.moving import one_line, server_name_of
+from mmr.cli.offline import FOUND, OK, run_offline
 from mmr.cli.progress import ProgressBar
 from mmr.datastores.synapse import SynapseDatastore
 from mmr.errors import StartupError
-from mmr.interop.foreign_database import ForeignDatabase
 from mmr.interop.synapse_config import read_synapse_config
 from mmr.interop.synapse_database import SynapseDatabase, SynapseMedia
-from mmr.media.in_place import InPlaceResult, Skip
 from mmr.server import MediaRepoServer
 from mmr.tasks import transfer
+from mmr.tasks.in_place import InPlaceResult
 
 _EXAMPLES = f"""\
-  mmr-adopt-synapse -config mmr.yaml -synapseConfig /etc/matrix-synapse/homeserver.yaml
+  mmr-adopt-synapse -config mmr.yaml --homeserver-config homeserver.yaml
   mmr-adopt-synapse -config mmr.yaml -serverName example.org -dbHost db.internal
-  mmr-adopt-synapse -config mmr.yaml -synapseConfig homeserver.yaml -transferTo main
-
-{HELP} -synapseConfig names Synapse's own.
+  mmr-adopt-synapse -config mmr.yaml --homeserver-config homeserver.yaml \\
+      --transfer-to main
 
 mmr.yaml must have a datastore of type `synapse`. Nothing is copied, and nothing of
 Synapse's is changed: each row of its tables gets a record that points at Synapse's
 file. It runs beside mmr and beside Synapse, and again for what has come since.
--transferTo has mmr's background task copy everything afterwards.
+--transfer-to has mmr's background task copy everything afterwards.
 
-exit status: 0 when all rows that stand for media have records, 1 when some can't have
-one (they are named), 2 for a mistake
+{HELP}
+--homeserver-config names it as well.
+
+Each media that can't be served is one line on standard output.
+
+exit status: 0 when all rows that stand for media have records, 1 when some media is
+named, 2 for a mistake or when a database gave up
 """
 # Rows a transaction: it holds SQLite's only write lock for some 20 ms.
 _BATCH = 250
 _ANY_TIME_MS = 1 << 53
 
 
-@attrs.frozen
-class _Source:
-    """A Synapse, as the flags name it."""
-
-    server_name: str
-    database: ForeignDatabase
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        source = _source(options)
-    except StartupError as error:
-        print(error, file=sys.stderr)
-        return MISTAKE
-    try:
-        return run_offline(
-            options.config, lambda server: _adopt(server, source, options)
-        )
-    finally:
-        source.database.close()
+    return run_offline(options.config, lambda server: _adopt(server, options))
 
 
 def _parser() -> Arguments:
@@ -80,44 +66,46 @@ def _parser() -> Arguments:
         default=[],
     )
     parser.flag(
-        "synapseConfig",
-        "homeserver.yaml, may be repeated: in place of -serverName and -db...",
+        "homeserverConfig",
+        "Synapse's homeserver.yaml, may be repeated",
         type=Path,
         action="append",
         default=[],
-        metavar="FILE",
     )
-    parser.flag("serverName", "the name of the homeserver", default="")
+    parser.flag("serverName", "the homeserver's name, as in user ids", default="")
     add_database_flags(parser, "synapse")
     parser.flag("datastoreId", "the datastore, if several are of type synapse")
-    parser.switch("localOnly", "leave out media of other servers")
+    parser.switch("localOnly", "leave out what Synapse keeps of other servers' media")
     parser.flag("transferTo", "have everything copied to this datastore", default="")
-    parser.switch("dry-run", "only count")
+    parser.switch("dryRun", "register nothing; say what would be")
     return parser
 
 
-def _source(options: Namespace) -> _Source:
-    if options.synapseConfig:
-        config = read_synapse_config(options.synapseConfig)
-        name = options.serverName or config.server_name
-        return _Source(name, config.open_database())
-    if not options.serverName:
-        raise StartupError("-serverName or -synapseConfig is needed")
-    return _Source(options.serverName, open_database(options))
-
-
-async def _adopt(server: MediaRepoServer, source: _Source, options: Namespace) -> int:
+async def _adopt(server: MediaRepoServer, options: Namespace) -> int:
     store = _find_store(server, options.datastoreId)
-    if source.server_name not in server.config.domains:
-        raise StartupError(f"{source.server_name} is not among mmr's `homeservers`")
     if options.transferTo:
         _check_target(server, options.transferTo)
-    result = InPlaceResult()
-    await _register_all(server, source, store.id, options, result)
-    _tell(result, store.id, options.dry_run)
-    if options.transferTo and not options.dry_run:
+    database = await server.files.run(_open, server, options)
+    try:
+        result = InPlaceResult()
+        faults = await _register_all(server, database, store.id, options, result)
+    finally:
+        database.close()
+    _tell(result, options.dryRun)
+    if options.transferTo and not options.dryRun:
         await _submit(server, store.id, options.transferTo)
-    return FOUND if result.skipped[Skip.UNSAFE] else OK
+    return FOUND if faults else OK
+
+
+def _open(server: MediaRepoServer, options: Namespace) -> SynapseDatabase:
+    config = None
+    if options.homeserverConfig:
+        config = read_synapse_config(options.homeserverConfig)
+    given = options.serverName or (config.server_name if config else "")
+    server_name = server_name_of(server, given)
+    if config is not None and options.database is None:
+        return SynapseDatabase(config.open_database(), server_name)
+    return SynapseDatabase(open_database(options), server_name)
 
 
 def _find_store(server: MediaRepoServer, wanted: str | None) -> SynapseDatastore:
@@ -145,30 +133,31 @@ def _check_target(server: MediaRepoServer, wanted: str) -> None:
 
 async def _register_all(
     server: MediaRepoServer,
-    source: _Source,
+    database: SynapseDatabase,
     datastore_id: str,
     options: Namespace,
     result: InPlaceResult,
-) -> None:
-    database = await server.files.run(
-        SynapseDatabase, source.database, source.server_name
-    )
+) -> int:
+    """Gives the number of media that can't be served."""
     total = await server.files.run(database.count_local)
     if not options.localOnly:
         total += await server.files.run(database.count_remote)
     bar = ProgressBar("rows", total)
+    faults = 0
     batches = _batches(database, options.localOnly)
     while rows := await server.files.run(next, batches, None):
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
-            unsafe = await server.in_place.register(
-                part, datastore_id, result, dry_run=options.dry_run
+            await server.in_place.register(
+                part, datastore_id, result, dry_run=options.dryRun
             )
             bar.clear()
-            for mxc in unsafe:
-                print(f"can't be served: {mxc}", file=sys.stderr)
+            for mxc, why in result.faults:
+                print(f"failed\t{one_line(str(mxc))}\t{one_line(why)}", flush=True)
+            faults += len(result.faults)
             bar.add(len(part))
     bar.finish()
+    return faults
 
 
 def _batches(
@@ -179,19 +168,18 @@ def _batches(
         yield from database.remote_batches()
 
 
-def _tell(result: InPlaceResult, datastore_id: str, dry_run: bool) -> None:
-    verb = "would be registered" if dry_run else "registered"
-    print(f"{result.new} media {verb} in datastore {datastore_id}")
-    print(f"{result.known} were known already")
-    for reason, count in result.skipped.items():
-        if count:
-            print(f"{count} left out: {reason.value}")
+def _tell(result: InPlaceResult, dry_run: bool) -> None:
+    word = "would be registered" if dry_run else "registered"
+    for what, count in {word: result.new, "known": result.known}.items():
+        print(f"{what}: {count}", file=sys.stderr)
+    for what, count in sorted(result.skipped.items()):
+        print(f"{what}: {count}", file=sys.stderr)
 
 
 async def _submit(server: MediaRepoServer, source: str, target: str) -> None:
     params = transfer.TransferParams(source, target, before_ts=_ANY_TIME_MS)
     task = await server.task_engine.submit(transfer.NAME, attrs.asdict(params))
-    print(f"task {task.id} copies it to {target} as soon as mmr runs")
+    print(f"task {task.id} copies it to {target} while mmr runs", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def output_flags(parser: Arguments) -> None:
         metavar="FILE",
     )
     parser.switch("overwrite", "replace the file if it is there")
-    parser.switch("dry-run", "only say what would be written")
+    parser.switch("dryRun", "only say what would be written")
 
 
 def read_keys(path: Path) -> tuple[SigningKey, ...]:
@@ -82,11 +82,11 @@ def _write(options: Namespace, keys: Sequence[SigningKey]) -> None:
             f"{path} is there already and may be the only copy of a key; choose another"
             " -output, or say -overwrite"
         )
-    if not options.dry_run:
+    if not options.dryRun:
         try:
             write_key_file(path, keys, KeyFormat(options.format))
         except OSError as error:
             raise KeyTrouble(f"{path}: can't be written: {error.strerror}") from None
-    verb = "would be written" if options.dry_run else "written"
+    verb = "would be written" if options.dryRun else "written"
     for key in keys:
         print(f"{key.key_id} {verb} to {path} ({options.format} format)")

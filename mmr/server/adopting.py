@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 from mmr.media.adopt import Adoptions
-from mmr.media.in_place import InPlace
 from mmr.media.small_files import SmallFiles
 from mmr.server.moderation import Moderation
 from mmr.storage.adoption import AdoptionStore
+from mmr.tasks.in_place import InPlace
 
 
 class Adopting(Moderation):

@@ -6,29 +6,23 @@ the task ``storage_migration`` copies it to another datastore later.
 
 from __future__ import annotations
 
-import enum
-import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import attrs
 
 from mmr.interop.synapse_database import SynapseMedia
 from mmr.interop.synapse_store import UnsafeName
+from mmr.media.adopted import fault_of
 from mmr.storage.media import MediaRecord
 from mmr.storage.objects import ObjectName, stand_in_hash
 from mmr.storage.registrations import Registration, RegistrationStore
-from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_UNKNOWN_TYPE = "application/octet-stream"
+from mmr.tasks.synapse_import import PREVIEWS, UNFINISHED, adopted
+from mmr.types import Mxc
 
 
-class Skip(enum.Enum):
-    """Why a row gets no record."""
-
-    UNFINISHED = "reserved, never uploaded"
-    PREVIEW = "fetched for a URL preview"
-    UNSAFE = "its id can't be used"
+class Unusable(Exception):
+    """A row that can't have a record; the text says why."""
 
 
 @attrs.define
@@ -38,12 +32,14 @@ class InPlaceResult:
     Attributes:
         new: Records that were added.
         known: Ids that were here already, or were purged here.
-        skipped: By reason.
+        skipped: Rows that stand for no media, by reason.
+        faults: Media that can't be served, of the rows that were given last.
     """
 
     new: int = 0
     known: int = 0
-    skipped: dict[Skip, int] = attrs.Factory(lambda: dict.fromkeys(Skip, 0))
+    skipped: Counter[str] = attrs.Factory(Counter)
+    faults: list[tuple[Mxc, str]] = attrs.Factory(list)
 
 
 class InPlace:
@@ -66,33 +62,30 @@ class InPlace:
         result: InPlaceResult,
         *,
         dry_run: bool = False,
-    ) -> list[Mxc]:
+    ) -> None:
         """Add records for the rows that stand for media.
 
         Args:
             rows: Some hundreds at once: they become one transaction.
             dry_run: Only count.
 
-        Returns:
-            Media that can't be served, because of its id.
-
         Raises:
             MatrixError: 503: the database is away.
         """
-        batch, unsafe = list[Registration](), list[Mxc]()
+        batch = []
+        result.faults.clear()
         for row in rows:
-            found = registration_of(row, datastore_id)
-            if isinstance(found, Registration):
-                batch.append(found)
+            if row.is_preview or row.is_unfinished:
+                result.skipped[PREVIEWS if row.is_preview else UNFINISHED] += 1
                 continue
-            result.skipped[found] += 1
-            if found is Skip.UNSAFE:
-                unsafe.append(row.mxc)
+            try:
+                batch.append(registration_of(row, datastore_id))
+            except Unusable as error:
+                result.faults.append((row.mxc, str(error)))
         if batch:
             new = await (self._count(batch) if dry_run else self._add(batch))
             result.new += new
             result.known += len(batch) - new
-        return unsafe
 
     async def _add(self, batch: Sequence[Registration]) -> int:
         done = await self._registrations.register(batch)
@@ -105,36 +98,35 @@ class InPlace:
         return len(media - await self._registrations.find_taken(tuple(media)))
 
 
-def registration_of(row: SynapseMedia, datastore_id: str) -> Registration | Skip:
+def registration_of(row: SynapseMedia, datastore_id: str) -> Registration:
     """The record that a row becomes.
 
     Its hash is Synapse's own, where it has one; else a stand-in until it is copied.
+
+    Raises:
+        Unusable: its id can't be served.
     """
-    if row.size_bytes is None:
-        return Skip.UNFINISHED
-    if row.is_preview:
-        return Skip.PREVIEW
-    mxc = row.mxc
-    if not (is_valid_media_id(mxc.media_id) and is_valid_server_name(mxc.origin)):
-        return Skip.UNSAFE
+    media = adopted(row)
+    fault = fault_of(media)
+    if fault is not None:
+        raise Unusable(fault)
     try:
         name = ObjectName(datastore_id, row.path)
-    except UnsafeName:
-        return Skip.UNSAFE
-    sha256 = row.sha256_hash or ""
+    except UnsafeName as error:
+        raise Unusable(str(error)) from error
     record = MediaRecord(
-        origin=mxc.origin,
-        media_id=mxc.media_id,
-        upload_name=row.upload_name,
-        content_type=row.content_type or _UNKNOWN_TYPE,
-        user_id=row.user_id,
-        sha256_hash=sha256 if _SHA256.match(sha256) else stand_in_hash(name),
-        size_bytes=row.size_bytes,
+        origin=media.origin,
+        media_id=media.media_id,
+        upload_name=media.upload_name,
+        content_type=media.content_type,
+        user_id=media.user_id,
+        sha256_hash=media.expected_sha256 or stand_in_hash(name),
+        size_bytes=media.expected_bytes or 0,
         location=name.location,
-        creation_ts=row.created_ts,
-        quarantined=row.quarantined_by is not None,
+        creation_ts=media.creation_ts,
+        quarantined=media.is_quarantined,
         datastore_id=datastore_id,
-        requires_auth=row.requires_auth,
+        requires_auth=bool(media.requires_auth),
     )
-    accessed = row.last_access_ts or row.created_ts
-    return Registration(record, row.is_protected, accessed)
+    accessed = media.last_access_ts or media.creation_ts
+    return Registration(record, media.is_protected, accessed)
