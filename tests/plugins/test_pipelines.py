@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any, ClassVar
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from twisted.internet import reactor
 from twisted.web.resource import Resource
@@ -18,6 +18,7 @@ from mmr.errors import ConfigError
 
 from tests.harness import ServerCase, png
 from tests.plugins.programs import program
+from tests.rest.preview_case import PreviewCase, page, picture
 from tests.rest.remote_case import RemoteCase
 
 REFUSES_SPAM = """
@@ -42,7 +43,7 @@ class ProgramCase:
         type(self).config = {"plugins": [entry]}
         return folder
 
-    def asked(self) -> list[dict[str, Any]]:
+    def questions(self) -> list[dict[str, Any]]:
         log = self.folder / "asked"
         if not log.exists():
             return []
@@ -64,14 +65,16 @@ class UploadTests(ProgramCase, ServerCase):
     async def test_what_is_fine_is_kept_and_the_program_saw_all_of_it(self) -> None:
         for size in (0, 10, 3_000_000):
             self.assertEqual((await self.post(bytes(size))).status, 200)
-        self.assertEqual([each["seen"] for each in self.asked()], [0, 10, 3_000_000])
-        self.assertEqual(self.asked()[0]["userId"], "@alice:media.example")
-        self.assertFalse(self.asked()[0]["isRemote"])
+        self.assertEqual(
+            [each["seen"] for each in self.questions()], [0, 10, 3_000_000]
+        )
+        self.assertEqual(self.questions()[0]["userId"], "@alice:media.example")
+        self.assertFalse(self.questions()[0]["isRemote"])
 
     async def test_the_same_bytes_are_asked_about_once(self) -> None:
         for _ in range(3):
             await self.post(b"casino")
-        self.assertEqual(len(self.asked()), 1)
+        self.assertEqual(len(self.questions()), 1)
 
     async def test_reserved_ids_are_no_way_around(self) -> None:
         media_id = await self.create()
@@ -81,7 +84,7 @@ class UploadTests(ProgramCase, ServerCase):
     async def test_thumbnails_are_not_asked_about(self) -> None:
         media_id = await self.upload(png(400, 300))
         self.assertEqual((await self.thumbnail(media_id)).status, 200)
-        self.assertEqual(len(self.asked()), 1)
+        self.assertEqual(len(self.questions()), 1)
 
     async def test_a_reload_takes_plugins_out_and_in(self) -> None:
         config = self.server.config
@@ -113,7 +116,27 @@ class RemoteTests(ProgramCase, RemoteCase):
         self.assertLess(len(wire.received), len(content))
         await self.eventually(lambda: not self.server.remote_media.running)
         self.assertEqual(await self.count("media"), 0)
-        self.assertTrue(self.asked()[0]["isRemote"])
+        self.assertTrue(self.questions()[0]["isRemote"])
+
+
+class PreviewTests(ProgramCase, PreviewCase):
+    async def test_a_refused_picture_costs_the_picture_only(self) -> None:
+        self.paths["/"] = page(
+            "<title>A page</title><meta property='og:image' content='/a.png'>"
+        )
+        comment = PngImagePlugin.PngInfo()
+        comment.add_text("Comment", "casino")
+        out = io.BytesIO()
+        Image.new("RGB", (300, 200)).save(out, "PNG", pnginfo=comment)
+        self.paths["/a.png"] = picture(out.getvalue())
+        shown = await self.shown(self.url("/"))
+        self.assertEqual(shown["og:title"], "A page")
+        self.assertNotIn("og:image", shown)
+        [question] = self.questions()
+        self.assertTrue(question["isPreview"])
+        self.assertFalse(question["isRemote"])
+        self.assertEqual(question["seen"], len(out.getvalue()))
+        self.assertEqual(self.files(), [])
 
 
 class OcrServer(Resource):
