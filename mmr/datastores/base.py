@@ -201,11 +201,19 @@ class Datastore(Protocol):
         ...
 
     async def check(self) -> None:
-        """Find out whether the store can be used, at start and for readiness.
+        """Find out at start whether the store can be used.
 
         Raises:
             StartupError: when the configuration has to be mended first.
             DatastoreFull: when it can be read but takes no more.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Find out, by writing a little, whether new objects are taken just now.
+
+        Raises:
+            DatastoreError: they aren't.
         """
         ...
 

@@ -112,6 +112,10 @@ class FileDatastore:
         """See `Datastore.check`. Makes the folder of a store that takes objects."""
         await self.files.run(self._check)
 
+    async def probe(self) -> None:
+        """See `Datastore.probe`."""
+        await self._run("write to", self.folders.temporary, self._probe)
+
     async def sweep_temporary(self, older_than_s: float) -> int:
         """See `Datastore.sweep_temporary`."""
         temporary = self.folders.temporary
@@ -178,7 +182,8 @@ class FileDatastore:
     def _check(self) -> None:
         try:
             if self.kinds:
-                self._check_writing()
+                self.folders.make_base()
+                self._probe()
             else:
                 os.scandir(self.folders.base).close()
         except OSError as error:
@@ -188,8 +193,7 @@ class FileDatastore:
                 ) from error
             raise self._unusable(error) from error
 
-    def _check_writing(self) -> None:
-        self.folders.make_base()
+    def _probe(self) -> None:
         self.folders.make(self.folders.temporary)
         probe = os.path.join(
             self.folders.temporary, secrets.token_hex(16) + TEMPORARY_SUFFIX

@@ -28,7 +28,7 @@ from mmr.datastores.s3_errors import (
     s3_error,
 )
 from mmr.datastores.s3_options import S3Options, checked_key
-from mmr.datastores.s3_probe import Unsuitable, check_reading, probe
+from mmr.datastores.s3_probe import Unsuitable, check_reading, probe, write_probe
 from mmr.datastores.s3_reader import S3Object, S3Stream
 from mmr.datastores.s3_writer import S3Writer
 from mmr.errors import StartupError
@@ -176,6 +176,12 @@ class S3Datastore:
                 f"{error.strerror}"
             ) from error
         self.space.require(0)
+
+    async def probe(self) -> None:
+        """See `Datastore.probe`. Asks the provider and the disk for uploads."""
+        await self._run("write a probe", write_probe, self.client)
+        # Of no length: the writer is nothing but the question.
+        await (await self.create()).discard()
 
     async def sweep_temporary(self, older_than_s: float) -> int:
         """See `Datastore.sweep_temporary`. Aborts multipart uploads."""

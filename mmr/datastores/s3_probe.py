@@ -72,6 +72,13 @@ def check_reading(client: S3Client) -> None:
             raise
 
 
+def write_probe(client: S3Client) -> None:
+    """Put a tiny object and delete it. Blocks. Raises what boto3 raises."""
+    target = {"Bucket": client.options.bucket, "Key": PREFIX + secrets.token_hex(16)}
+    client.api.put_object(**target, Body=_DATA)
+    client.api.delete_object(**target)
+
+
 def _takes_trailers(client: S3Client, datastore_id: str) -> bool:
     """Some providers refuse checksums behind a body, some store them as content."""
     api = client.with_trailers(True)

@@ -91,6 +91,10 @@ class SynapseDatastore:
         if self._bucket is not None:
             await self._bucket.check()
 
+    async def probe(self) -> None:
+        """See `Datastore.probe`: there are no new objects."""
+        raise self._read_only()
+
     async def sweep_temporary(self, older_than_s: float) -> int:
         """See `Datastore.sweep_temporary`: nothing here is ours."""
         return 0

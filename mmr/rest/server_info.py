@@ -1,16 +1,21 @@
-"""Version and health (mmr-http-api.md §8.3)."""
+"""Version and health (mmr-http-api.md §8.3, D69)."""
 
 from __future__ import annotations
 
 from mmr import __version__
+from mmr.errors import unavailable
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
+from mmr.media.readiness import Readiness
 from mmr.types import Access
 
 
 class ServerInfoServlet:
-    """What the server is, and that it lives."""
+    """What the server is, that it lives, and whether it can do its work."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -29,6 +34,13 @@ class ServerInfoServlet:
                 access=Access.ANYONE,
                 handler=self.on_health,
             ),
+            Route(
+                methods=("GET", "HEAD"),
+                path="/healthz/ready",
+                action="ready",
+                access=Access.ANYONE,
+                handler=self.on_ready,
+            ),
         ]
 
     async def on_version(self, request: MediaRequest) -> Response:
@@ -40,3 +52,14 @@ class ServerInfoServlet:
     async def on_health(self, request: MediaRequest) -> Response:
         """That the reactor turns."""
         return JsonResponse({"ok": True, "status": "Probably not dead"})
+
+    async def on_ready(self, request: MediaRequest) -> Response:
+        """That database and datastores work; else which of them don't.
+
+        Raises:
+            MatrixError: 503. The text has names of ours, and no reasons (R5).
+        """
+        faults = await self._readiness.faults()
+        if faults:
+            raise unavailable(f"Not ready: {', '.join(faults)}")
+        return JsonResponse({"ok": True, "status": "Ready"})

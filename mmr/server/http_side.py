@@ -83,7 +83,7 @@ class HttpSide(Tasking):
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
             SessionServlet(self.sessions),
-            ServerInfoServlet(),
+            ServerInfoServlet(self.readiness),
             FederationTestServlet(self.federation.test),
             DatastoresServlet(
                 self.datastores, self.stores, self.task_engine, self.clock

@@ -16,6 +16,7 @@ from mmr.media.failures import RemoteFailures
 from mmr.media.info import MediaInfo
 from mmr.media.last_access import LastAccess
 from mmr.media.placeholder import Placeholder
+from mmr.media.readiness import Readiness
 from mmr.media.records import MediaRecords
 from mmr.media.remote import RemoteMedia
 from mmr.media.scanning import Scanning
@@ -172,6 +173,10 @@ class Pipelines(Hooking):
     @cached_property
     def sweep(self) -> Sweep:
         return Sweep(self.stores.intents, self.stores.object_deletes, self.datastores)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        return Readiness(self.db, self.datastores, self.clock)
 
     def _freeze(self) -> bool:
         return self.config.repo.freeze_unauthenticated_media

@@ -158,3 +158,8 @@ class DatastoreContract(TestCase):
 
     async def test_a_usable_store_passes_its_check(self) -> None:
         await self.store.check()
+
+    async def test_a_usable_store_takes_a_probe(self) -> None:
+        """R97."""
+        await self.store.check()
+        await self.store.probe()

@@ -95,6 +95,22 @@ def test_uploads_work_again_after_a_failure(tmp_path, size: int) -> None:
     assert files_below(str(tmp_path)) == [LOCATION]
 
 
+@pytest.mark.parametrize("error", DISK_ERRORS)
+@pytest.mark.parametrize("call", ["create", "write", "fsync"])
+def test_a_probe_notices_and_leaves_nothing(tmp_path, call: str, error: int) -> None:
+    """R97: for readiness."""
+    (tmp_path / ".mmr-tmp").mkdir()
+    fs = FaultyFileSystem(call, error, times=1)
+    store = file_store(str(tmp_path), fs)
+    found: list[Failure | None] = []
+    for _ in range(2):
+        Deferred.fromCoroutine(store.probe()).addBoth(found.append)
+    assert found[0] is not None
+    assert found[0].check(DatastoreError)
+    assert found[1] is None
+    assert files_below(str(tmp_path)) == []
+
+
 def test_reads_go_on_when_nothing_can_be_written(tmp_path) -> None:
     """R97."""
     assert outcome(file_store(str(tmp_path)), SMALL) is None

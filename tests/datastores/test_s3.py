@@ -107,6 +107,7 @@ class ProbedS3ContractTests(S3Case, DatastoreContract):
 
     async def test_the_probe_leaves_nothing(self) -> None:
         await self.store.check()
+        await self.store.probe()
         self.assertEqual(self.keys(), [])
 
     async def test_gives_back_what_was_written_after_the_probe(self) -> None:
@@ -309,6 +310,20 @@ class SpoolSpaceTests(S3Case):
     async def test_an_announced_length_is_refused_at_once(self) -> None:
         with self.assertRaises(DatastoreFull):
             await self.store.create(1_000_001)
+
+    async def test_a_probe_notices(self) -> None:
+        """R97: a full disk, then a bucket that is gone."""
+        await self.store.probe()
+        clock = Clock(reactor)  # type: ignore[arg-type]
+        path = self.s3.options.temp_path
+        full = FreeSpace(self.store.id, path, SmallDisk(9), clock, lambda: 10)
+        patch = self.patch(self.s3, "space", full)
+        with self.assertRaises(DatastoreFull):
+            await self.store.probe()
+        patch.restore()
+        self.raw.delete_bucket(Bucket=self.bucket)
+        with self.assertRaises(DatastoreError):
+            await self.store.probe()
 
     async def test_what_an_upload_that_failed_gave_back_counts_at_once(self) -> None:
         writer = await self.store.create(900_000)

@@ -15,7 +15,7 @@ from mmr.server import MediaRepoServer
 from tests.integration.nginx import manual_block
 
 # What stays with the homeserver, or is for the operator's eyes.
-_NOT_PROXIED = {"/healthz", "/_matrix/client/versions"}
+_NOT_PROXIED = {"/healthz", "/healthz/ready", "/_matrix/client/versions"}
 
 
 def is_for_mmr(path: str) -> bool:

@@ -134,8 +134,9 @@ def _extension_routes() -> Iterator[tuple[str, Callers]]:
         yield f"POST {admin}/quarantine_media/:room_id", Callers.LOCAL_ADMINS
     yield "GET /_matrix/media/unstable/org.matrix.msc4034/usage", Callers.USERS
     yield "GET /_matrix/media/version", Callers.OPEN
-    yield "GET /healthz", Callers.ANYBODY
-    yield "HEAD /healthz", Callers.ANYBODY
+    for method in ("GET", "HEAD"):
+        yield f"{method} /healthz", Callers.ANYBODY
+        yield f"{method} /healthz/ready", Callers.ANYBODY
 
 
 _SYNAPSE_ROUTES = {

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, DeferredList, ensureDeferred
 
@@ -37,6 +37,9 @@ async def values_of(db: Database) -> list[str]:
 
 
 class DatabaseTests(StorageTestCase):
+    # What makes a connection refuse changes from then on.
+    read_only: ClassVar[str]
+
     async def test_a_transaction_is_all_or_nothing(self) -> None:
         db = await self.open()
 
@@ -114,6 +117,22 @@ class DatabaseTests(StorageTestCase):
         self.assertGreater(db.busy_seconds, 0)
         self.assertEqual(db.waiting, 0)
 
+    async def test_a_probe_changes_nothing(self) -> None:
+        db = await self.open()
+        before = await db.fetch_all("t", "SELECT * FROM mmr_schema_version")
+        await db.probe()
+        after = await db.fetch_all("t", "SELECT * FROM mmr_schema_version")
+        self.assertEqual(sorted(after), sorted(before))
+
+    async def test_a_probe_notices_what_a_read_does_not(self) -> None:
+        """R97: full, or read-only."""
+        db = await self.open()
+        await db.interaction("t", lambda txn: txn.execute(self.read_only))
+        with self.assertRaises(MatrixError) as caught:
+            await db.probe()
+        self.assertEqual(caught.exception.status, 503)
+        await db.ping()
+
     async def test_the_database_has_one_clock(self) -> None:
         db = await self.open()
         now = await db.interaction("t", Transaction.now_ms)
@@ -121,6 +140,7 @@ class DatabaseTests(StorageTestCase):
 
 
 class PostgresDatabaseTests(DatabaseTests, OnPostgres):
+    read_only = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
     __test__ = True
 
     async def test_a_serialization_failure_is_tried_again(self) -> None:
@@ -186,6 +206,7 @@ class PostgresDatabaseTests(DatabaseTests, OnPostgres):
 
 
 class SqliteDatabaseTests(DatabaseTests, OnSqlite):
+    read_only = "PRAGMA query_only = ON"
     __test__ = True
 
     async def test_waiting_writes_share_a_transaction(self) -> None:
