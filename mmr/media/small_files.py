@@ -255,7 +255,12 @@ class SmallFiles:
 
     def _commit_one_txn(self, txn: Transaction, file: _File) -> MediaRecord | Exception:
         try:
-            return self._committer.commit_txn(txn, file.at, file.rows)
+            return self._committer.commit_txn(
+                txn,
+                file.at,
+                file.rows,
+                may_be_quarantined=file.rows.may_be_quarantined,
+            )
         except (MatrixError, IdTaken) as error:
             self._intents.remove_txn(txn, file.at.name)
             objects.queue_delete_txn(txn, file.at.name)
