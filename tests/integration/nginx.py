@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.integration.process import Child, answers, free_port, listens
 
-_MANUAL = Path(__file__).resolve().parents[2] / "docs" / "reverse-proxy.md"
+_MANUAL = Path(__file__).resolve().parents[2] / "docs"
 
 _CONFIG = """
 daemon off;
@@ -42,9 +42,10 @@ _TLS = """ ssl;
         ssl_certificate_key {certificate}"""
 
 
-def manual_block() -> str:
-    """The locations that the manual tells an operator to add."""
-    block = re.search(r"```nginx\n(.*?)```", _MANUAL.read_text(), re.DOTALL)
+def manual_block(page: str = "reverse-proxy.md") -> str:
+    """The locations that a page of the manual tells an operator to add."""
+    text = (_MANUAL / page).read_text()
+    block = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)
     assert block is not None
     return block[1]
 
@@ -59,6 +60,7 @@ class Nginx:
         homeserver: The base URL of everything else.
         port: Where to listen.
         certificate: Speaks TLS with it; PEM, the key in the same file.
+        first: More locations, before the manual's.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class Nginx:
         *,
         port: int | None = None,
         certificate: Path | None = None,
+        first: str = "",
     ) -> None:
         self.port = port or free_port()
         manual = ""
         if mmr_port is not None:
-            manual = manual_block().replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
+            manual = first + manual_block()
+            manual = manual.replace("127.0.0.1:8000", f"127.0.0.1:{mmr_port}")
         self._is_tls = certificate is not None
         folder.mkdir()
         config = folder / "nginx.conf"
