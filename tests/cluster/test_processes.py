@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from typing import Any, ClassVar
 
@@ -159,6 +161,27 @@ class RedisTests(SharingTests, TwoServersCase):
         await self.eventually(is_shared)
         (await self.path_of(media_id)).unlink()
         self.assertEqual((await self.at_second(path)).status, 200)
+
+    async def test_content_from_redis_costs_one_round_trip(self) -> None:
+        """In a process that has just begun, too: one command, and no datastore."""
+        media_id = await self.upload(os.urandom(3000))
+        await self.download(media_id)
+        await self.eventually(lambda: b":1" in self.redis.command("DBSIZE"))
+        (await self.path_of(media_id)).unlink()
+        path = self.download_path(media_id)
+        # Who asks, and for what, it has to look up once.
+        await self.at_second(path, headers={"If-None-Match": "*"})
+        for _ in range(2):
+            self.redis.command("CONFIG", "RESETSTAT")
+            self.assertEqual((await self.at_second(path)).status, 200)
+            self.assertEqual(self.commands(), {"getrange": 1})
+
+    def commands(self) -> dict[str, int]:
+        """Commands since the statistics began, without those that keep watch."""
+        text = self.redis.command("INFO", "commandstats").decode()
+        found = re.findall(r"cmdstat_([^:]+):calls=([0-9]+)", text)
+        watch = ("ping", "info", "config|resetstat")
+        return {name: int(calls) for name, calls in found if name not in watch}
 
     async def test_a_quarantine_while_redis_is_away_is_seen_all_the_same(self) -> None:
         """R84: Redis being down does not change that."""
