@@ -136,8 +136,9 @@ class Moving:
         if self._find_taken is None or not media:
             return list(media)
         taken = await self._find_taken([each.media.mxc for each in media])
-        self._pass_over("known", len(taken))
-        return [each for each in media if each.media.mxc not in taken]
+        wanted = [each for each in media if each.media.mxc not in taken]
+        self._pass_over("known", len(media) - len(wanted))
+        return wanted
 
     def _pass_over(self, reason: str, count: int) -> None:
         self.tally.counts[reason] += count

@@ -49,6 +49,9 @@ class SynapseThumbnails:
 
         Args:
             file: Its bytes, which stay until this returns.
+
+        Raises:
+            MatrixError: 5xx: none can be drawn now.
         """
         if not media.content_type.startswith("image/"):
             return []
@@ -59,6 +62,8 @@ class SynapseThumbnails:
                     file, media.content_type, size, _OPTIONS, key=sha256
                 )
             except MatrixError as error:
+                if error.status >= 500:
+                    raise
                 logger.warning("%s: no thumbnails: %s", media.mxc, error.message)
                 return []
             drawn = _drawn(media, rendered, size.method)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import png
 from tests.integration.conftest import MakeServer
 from tests.integration.inside import recorded, rows, sweep
 from tests.integration.moving import Done, command, run
@@ -210,6 +211,34 @@ def test_what_cannot_move_out_is_named(
     assert done.count("skipped: purged, only its quarantine is left") == 1
     # What had the id "normal" before came back as it.
     assert done.count("stored") == 2
+
+
+def test_what_cannot_be_drawn_has_no_thumbnails(
+    idle: Server, synapse: FakeSynapse, tmp_path: Path
+) -> None:
+    source = FakeSynapse(tmp_path / "source", SERVER_NAME)
+    source.add("picture", png(200, 100), media_type="image/png")
+    source.add("broken", b"\x89PNG\r\n\x1a\nnot a picture", media_type="image/png")
+    assert move_in(idle, source).status == 0
+    done = move_out(idle, synapse, "-generateThumbnails")
+    assert (done.status, done.count("stored")) == (0, 2), done
+    assert "one.test/broken: no thumbnails: The media is damaged" in done.log
+    drawn = synapse.database.rows(
+        "SELECT media_id, thumbnail_width, thumbnail_height, thumbnail_method"
+        " FROM local_media_repository_thumbnails ORDER BY thumbnail_width"
+    )
+    # Real sizes, and none is larger than the picture.
+    assert drawn == [
+        ("picture", 32, 32, "crop"),
+        ("picture", 96, 96, "crop"),
+        ("picture", 200, 100, "scale"),
+    ]
+    names = {path.name for path in synapse.files() if "thumbnail" in str(path)}
+    assert names == {
+        "32-32-image-png-crop",
+        "96-96-image-png-crop",
+        "200-100-image-png-scale",
+    }
 
 
 def test_wrong_credentials_are_named(idle: Server) -> None:
