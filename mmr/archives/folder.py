@@ -8,6 +8,7 @@ pool threads and programs without a reactor.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import itertools
 import json
 import os
@@ -110,8 +111,15 @@ class FolderArchive:
         self._records.write("".join(lines).encode())
 
     def finish_part(self, place: Mapping[str, Any]) -> None:
-        """Put the part under its name, on disk, and remember how far that was."""
+        """Put the part under its name, on disk, and remember how far that was.
+
+        The part with the manifest is the last: the export is whole then.
+        """
         self._publish()
+        if self._name == MANIFEST_PART:
+            self.close()
+            shutil.rmtree(self._work)
+            return
         _flush(self._records)
         self.state = attrs.evolve(
             self.state,
@@ -127,12 +135,6 @@ class FolderArchive:
         with open(self._work / _RECORDS, "rb") as records:
             while lines := list(itertools.islice(records, _BATCH)):
                 yield [MediaEntry(*json.loads(line)) for line in lines]
-
-    def finish(self) -> None:
-        """The part under way is the last: the export is whole."""
-        self._publish()
-        self.close()
-        shutil.rmtree(self._work)
 
     def close(self) -> None:
         """Leave it as it is. What isn't finished can be gone on with."""
@@ -201,11 +203,12 @@ class ArchiveWriter:
         """Append one media.
 
         Args:
+            entry: Without a hash, it is listed with that of the bytes.
             place: Where to go on behind this media.
 
         Returns:
-            False when the pieces were fewer bytes than the entry says: then it isn't
-            listed.
+            False when the pieces were fewer bytes than the entry says, or others: then
+            it isn't listed.
 
         Raises:
             ValueError: they were more.
@@ -213,16 +216,19 @@ class ArchiveWriter:
         encoder = self._open()
         head = EntryHead(entry.file_name, entry.size_bytes, entry.created_ts // 1000)
         self._archive.write(encoder.encode([head]))
-        given = 0
+        given, digest = 0, hashlib.sha256()
         for piece in pieces:
             self._archive.write(encoder.encode([piece]))
+            digest.update(piece)
             given += len(piece)
-        if given == entry.size_bytes:
-            self._archive.note([entry])
+        sha256 = digest.hexdigest()
+        is_right = given == entry.size_bytes and entry.sha256 in ("", sha256)
+        if is_right:
+            self._archive.note([attrs.evolve(entry, sha256=sha256)])
         self._payload += entry.size_bytes
         if self._payload >= self._target_bytes:
             self._close_part(place)
-        return given == entry.size_bytes
+        return is_right
 
     def finish(self, place: Mapping[str, Any]) -> None:
         """Close the last part and write manifest and index."""
@@ -239,7 +245,7 @@ class ArchiveWriter:
                 self._archive.write(piece)
         finally:
             ending.close()
-        self._archive.finish()
+        self._archive.finish_part(place)
 
     def _open(self) -> PartEncoder:
         if self._encoder is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mmr.config._base import Section, setting
-from mmr.config._values import Flag, Positive, Text
+from mmr.config._base import Mark, Section, setting
+from mmr.config._values import Flag, Natural, Positive, Text
 
 
 class ArchivingConfig(Section):
@@ -20,6 +20,12 @@ class ArchivingConfig(Section):
         "Bytes after which a part of an export is closed. Good: twice the upload"
         " limit.",
         104857600,
+    )
+    expire_after_days: Natural = setting(
+        30,
+        "Exports older than this are removed; 0: never.",
+        7,
+        Mark.MAIN_ONLY,
     )
 
 

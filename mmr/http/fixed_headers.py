@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
+MEDIA_POLICY = (
+    b"Content-Security-Policy: sandbox; default-src 'none'; script-src 'none'; "
+    b"plugin-types application/pdf; style-src 'unsafe-inline'; media-src 'self'; "
+    b"object-src 'self';\r\n"
+    b"X-Content-Security-Policy: sandbox;\r\n"
+)
+"""What browsers may do with media. Pages of ours have policies of their own."""
 FIXED = (
     b"Server: matrix-media-repo\r\n"
     b"X-Content-Type-Options: nosniff\r\n"
     b"Access-Control-Allow-Origin: *\r\n"
     b"Access-Control-Allow-Headers: Origin, X-Requested-With, Content-Type, Accept, "
     b"Authorization\r\n"
-    b"Content-Security-Policy: sandbox; default-src 'none'; script-src 'none'; "
-    b"plugin-types application/pdf; style-src 'unsafe-inline'; media-src 'self'; "
-    b"object-src 'self';\r\n"
-    b"X-Content-Security-Policy: sandbox;\r\n"
-    b"Cross-Origin-Resource-Policy: cross-origin\r\n"
+    + MEDIA_POLICY
+    + b"Cross-Origin-Resource-Policy: cross-origin\r\n"
     b"X-Robots-Tag: noindex, nofollow, noarchive, noimageindex\r\n"
 )
 

@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 
 from mmr.http.admission import Limits, NoLimits
 from mmr.http.body import RequestBody
-from mmr.http.fixed_headers import fixed_headers
+from mmr.http.fixed_headers import MEDIA_POLICY, fixed_headers
 from mmr.http.head import RequestHead
 from mmr.http.interfaces import RequestChannel
 from mmr.http.parameters import Query
@@ -63,6 +63,7 @@ class MediaRequest:
         "_extra_headers",
         "_keep_alive",
         "_no_body",
+        "_policy",
         "_request_headers",
         "charged_address",
         "client_address",
@@ -113,6 +114,7 @@ class MediaRequest:
         self._body: RequestBody | None = None
         self._request_headers: Headers | None = None
         self._extra_headers = b""
+        self._policy = b""
         self._keep_alive = False
         self._chunked = False
         self._no_body = False
@@ -179,6 +181,13 @@ class MediaRequest:
             ValueError: the value would end the header.
         """
         self._extra_headers += header_line(name, value)
+
+    def replace_policy(self, policy: bytes) -> None:
+        """Send this as content security policy, in the place of the one for media.
+
+        Only for pages that we have written ourselves (R2).
+        """
+        self._policy = header_line(b"Content-Security-Policy", policy)
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Write a whole answer at once.
@@ -268,9 +277,12 @@ class MediaRequest:
             framing = b"Connection: close\r\n" + framing
         elif not self.head.is_http11:
             framing = b"Connection: keep-alive\r\n" + framing
+        fixed = fixed_headers()
+        if self._policy:
+            fixed = fixed.replace(MEDIA_POLICY, self._policy)
         parts = (
             _STATUS_LINES[status],
-            fixed_headers(),
+            fixed,
             headers,
             self._extra_headers,
             framing,

@@ -23,6 +23,7 @@ from mmr.metrics import (
 from mmr.rest.admin.attributes import AttributesServlet
 from mmr.rest.admin.audit import AuditServlet
 from mmr.rest.admin.datastores import DatastoresServlet
+from mmr.rest.admin.exports import ExportsServlet
 from mmr.rest.admin.purge import PurgeServlet
 from mmr.rest.admin.quarantine import QuarantineServlet
 from mmr.rest.admin.tasks import TasksServlet
@@ -89,6 +90,7 @@ class HttpSide(Tasking):
                 self.datastores, self.stores, self.task_engine, self.clock
             ),
             TasksServlet(self.stores.tasks, self.task_engine),
+            ExportsServlet(self.exports, self.export_downloads, self.sessions),
             *self._moderation_servlets,
             *self._synapse_admin_servlets,
         )
@@ -158,6 +160,7 @@ class HttpSide(Tasking):
 
     def _observe(self, request: MediaRequest) -> None:
         self.serving.over(request)
+        self.export_downloads.over(request)
         if request.route is None:
             return
         action, method = request.route.action, request.method.decode("ascii")

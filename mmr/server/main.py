@@ -195,6 +195,8 @@ class MediaRepoServer(HttpSide):
             RecurringJob("sweep_content_cache", SWEEP_SECONDS, self._sweep_content),
             # The homeserver may start after us, or be given another key by a reload.
             RecurringJob("check_own_keys", 60, self.check_own_keys),
+            # Another process may have quarantined something (R84).
+            RecurringJob("check_exports", 2, lambda: self.export_downloads.recheck()),
         ]
         if self.machine_id == 0:
             jobs += [
@@ -205,6 +207,7 @@ class MediaRepoServer(HttpSide):
                 RecurringJob(
                     "submit_expiry", 3600, lambda: self.expiry_schedule.submit_due()
                 ),
+                RecurringJob("expire_exports", 3600, lambda: self.exports.expire()),
                 RecurringJob(
                     "clear_blurhashes", 6 * 3600, lambda: self.blurhash_expiry.expire()
                 ),

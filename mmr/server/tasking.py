@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
-from mmr.server.adopting import Adopting
-from mmr.tasks import transfer
+from mmr.server.exporting import Exporting
+from mmr.tasks import export_data, transfer
 from mmr.tasks.engine import TaskEngine, TaskRunner
 from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
+from mmr.tasks.export_downloads import ExportDownloads
+from mmr.tasks.exports import Exports
 from mmr.tasks.moderation import (
     Deed,
     Moderation,
@@ -17,9 +20,10 @@ from mmr.tasks.moderation import (
     quarantining,
 )
 from mmr.tasks.transfer import Transfer
+from mmr.types import Mxc
 
 
-class Tasking(Adopting):
+class Tasking(Exporting):
     """Background tasks of one process."""
 
     @cached_property
@@ -28,6 +32,7 @@ class Tasking(Adopting):
             store=self.stores.tasks,
             runners={
                 transfer.NAME: self.transfer,
+                export_data.NAME: self.export_data,
                 **{name: ExpiryRunner(each) for name, each in self._expiries.items()},
                 **self._moderation_runners,
             },
@@ -77,3 +82,26 @@ class Tasking(Adopting):
             clock=self.clock,
             changed=self.media_changed,
         )
+
+    @cached_property
+    def exports(self) -> Exports:
+        return Exports(
+            stores=self.stores,
+            datastores=self.datastores,
+            engine=self.task_engine,
+            audit=self.audit,
+            ids=self.ids,
+            clock=self.clock,
+            days=lambda: self.config.archiving.expire_after_days,
+            our_servers=lambda: self.config.domains.keys(),
+        )
+
+    @cached_property
+    def export_downloads(self) -> ExportDownloads:
+        return ExportDownloads(self.exports)
+
+    async def _withdraw(
+        self, media: Collection[Mxc], contents: Collection[str]
+    ) -> None:
+        await super()._withdraw(media, contents)
+        await self.export_downloads.recheck()

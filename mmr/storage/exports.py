@@ -145,7 +145,9 @@ class ExportStore:
             row = txn.fetchone()
             if row is None:
                 return None
-            return Export(export_id, *row, _parts_txn(txn, export_id))
+            entity, task_id, created_ts = row
+            parts = _parts_txn(txn, export_id)
+            return Export(export_id, entity, task_id, created_ts, parts)
 
         return await self._db.interaction("get_export", get_txn)
 
@@ -261,4 +263,7 @@ def _parts_txn(txn: Transaction, export_id: str) -> tuple[ExportPart, ...]:
         ' FROM export_parts WHERE export_id = ? ORDER BY "index"',
         (export_id,),
     )
-    return tuple(ExportPart(*row[:3], ObjectName(*row[3:])) for row in txn.fetchall())
+    return tuple(
+        ExportPart(index, size_bytes, file_name, ObjectName(*name))
+        for index, size_bytes, file_name, *name in txn.fetchall()
+    )

@@ -192,6 +192,16 @@ _ADMIN_ROUTES = {
     "GET tasks/all": Callers.ADMINS,
     "GET tasks/unfinished": Callers.ADMINS,
     "GET tasks/:task_id": Callers.ADMINS,
+    # With archiving.selfService the owners as well: tests/rest/admin/test_exports.py.
+    "POST user/:user_id/export": Callers.ADMINS,
+    "POST server/:server_name/export": Callers.ADMINS,
+    # The id of the export is the secret.
+    "GET export/:export_id/view": Callers.OPEN,
+    "GET export/:export_id/metadata": Callers.OPEN,
+    "GET export/:export_id/part/:part": Callers.OPEN,
+    "DELETE export/:export_id": Callers.OPEN,
+    "DELETE export/:export_id/delete": Callers.OPEN,
+    "POST export/:export_id/delete": Callers.OPEN,
     "POST import": Callers.ADMINS,
     "POST import/:import_id/part": Callers.ADMINS,
     "POST import/:import_id/close": Callers.ADMINS,
