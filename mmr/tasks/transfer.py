@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.python.failure import Failure
 
 from mmr.cluster.ids import IdGenerator
 from mmr.datastores.base import Datastore, DatastoreError, ObjectMissing, ObjectWriter
@@ -15,6 +18,7 @@ from mmr.storage.intents import Intent, IntentStore
 from mmr.storage.objects import ObjectName, is_stand_in
 from mmr.storage.tasks import Progress, Task
 from mmr.storage.transfers import MovableObject, Moving, TransferStore
+from mmr.tasks.brake import Brake
 from mmr.tasks.engine import TaskFailed, TaskReporter
 from mmr.types import Mxc
 from mmr.util.clock import Clock
@@ -24,6 +28,8 @@ logger = logging.getLogger(__name__)
 NAME = "storage_migration"
 
 _BATCH = 100
+# Each waits for the disk most of the time, and for the database's commits.
+_LANES = 8
 _PIECE_BYTES = 256 * 1024
 DEFAULT_BYTES_PER_SECOND = 50_000_000
 
@@ -116,6 +122,7 @@ class Transfer:
             attrs.evolve(
                 before, failed=0, total=before.done + estimate.total_hashes_affected
             ),
+            Brake(self._clock, params.bytes_per_second),
         )
         await run.move_all()
         await reporter.report(run.progress, now=True)
@@ -174,21 +181,15 @@ class Transfer:
             raise
         return await self._transfers.move(moving, name) or []
 
-    async def pause(self, began: float, copied: int, rate: int) -> None:
-        """Wait until so many bytes are due."""
-        if rate > 0:
-            early = copied / rate - (self._clock.monotonic() - began)
-            if early > 0:
-                await self._clock.sleep(early)
-
-    def now(self) -> float:
-        """For `pause`."""
-        return self._clock.monotonic()
-
 
 @attrs.define
 class _Run:
-    """One run of one task."""
+    """One run of one task.
+
+    Attributes:
+        placing: Contents that are just being placed: of two alike, the second one finds
+            the first.
+    """
 
     transfer: Transfer
     source: Datastore
@@ -196,25 +197,44 @@ class _Run:
     params: TransferParams
     reporter: TaskReporter
     progress: Progress
+    brake: Brake
+    placing: dict[str, DeferredLock] = attrs.Factory(dict)
 
     async def move_all(self) -> None:
         for table in ("media", "thumbnails"):
             after = ""
             while batch := await self.transfer.some(table, self.params, after):
-                for item in batch:
-                    await self._move(item)
+                await self._move_together(batch)
                 # Failed ones stay in the source: they are not to be tried for ever.
                 after = batch[-1].location
 
+    async def _move_together(self, batch: list[MovableObject]) -> None:
+        queue = iter(batch)
+        lanes = [Deferred.fromCoroutine(self._lane(queue)) for _ in range(_LANES)]
+        results: list[Any] = await DeferredList(lanes, consumeErrors=True)
+        # All of them end before the first failure is told.
+        for _, result in results:
+            if isinstance(result, Failure):
+                result.raiseException()
+
+    async def _lane(self, queue: Iterator[MovableObject]) -> None:
+        try:
+            for item in queue:
+                await self._move(item)
+        except BaseException:
+            # Nobody begins another one.
+            for _ in queue:
+                pass
+            raise
+
     async def _move(self, item: MovableObject) -> None:
-        done = self.progress
         try:
             await self._copy(item)
         except (_Damaged, ObjectMissing, DatastoreError) as error:
             if isinstance(error, DatastoreError) and error.status == 503:
                 # The store is away or full: the next object would fail as well.
                 raise TaskFailed(
-                    f"stopped after {done.done} objects: {error.message}"
+                    f"stopped after {self.progress.done} objects: {error.message}"
                 ) from error
             logger.error(
                 "Not moving object %s of datastore %s: %s",
@@ -222,8 +242,10 @@ class _Run:
                 self.source.id,
                 error or type(error).__name__,
             )
+            done = self.progress
             self.progress = attrs.evolve(done, failed=done.failed + 1)
         else:
+            done = self.progress
             self.progress = attrs.evolve(
                 done, done=done.done + 1, bytes_done=done.bytes_done + item.size_bytes
             )
@@ -241,13 +263,21 @@ class _Run:
             moving = Moving(
                 name, known, sha256, item.size_bytes, self.source.is_foreign
             )
-            await self.transfer.place(writer, moving, self.target)
+            await self._place(writer, moving)
         finally:
             await writer.discard()
 
+    async def _place(self, writer: ObjectWriter, moving: Moving) -> None:
+        lock = self.placing.setdefault(moving.sha256_hash, DeferredLock())
+        try:
+            async with lock:
+                await self.transfer.place(writer, moving, self.target)
+        finally:
+            if not (lock.locked or lock.waiting):
+                self.placing.pop(moving.sha256_hash, None)
+
     async def _fill(self, writer: ObjectWriter, item: MovableObject) -> None:
         stored = await self.source.open(item.location)
-        began = self.transfer.now()
         offset = 0
         try:
             if stored.size != item.size_bytes:
@@ -258,6 +288,6 @@ class _Run:
                     raise _Damaged(f"it ends at byte {offset} of {stored.size}")
                 await writer.write(data)
                 offset += len(data)
-                await self.transfer.pause(began, offset, self.params.bytes_per_second)
+                await self.brake.copied(len(data))
         finally:
             await stored.close()
