@@ -16,6 +16,7 @@ from mmr.cluster.bus import (
     Transport,
 )
 from mmr.cluster.leases import Leases
+from mmr.cluster.machine import MachineNumber
 from mmr.cluster.postgres import PostgresSession
 from mmr.cluster.redis import Redis
 from mmr.cluster.redis_bus import RedisBus
@@ -74,6 +75,10 @@ class Clustering:
     @cached_property
     def leases(self) -> Leases:
         return Leases(self.redis, self.session, self.clock)
+
+    @cached_property
+    def machine(self) -> MachineNumber:
+        return MachineNumber(self.machine_id, self.session, self.clock)
 
     @cached_property
     def caller_limits(self) -> CallerLimits:

@@ -6,6 +6,8 @@ import logging
 from functools import cached_property
 from typing import cast
 
+import attrs
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
 
@@ -19,6 +21,7 @@ from mmr.cluster.bus import (
     TASK_QUEUED,
     USER_LOGGED_OUT,
 )
+from mmr.cluster.machine import CHECK_SECONDS
 from mmr.config import Config
 from mmr.errors import MatrixError
 from mmr.federation.own_keys import OwnKeys
@@ -56,6 +59,7 @@ class MediaRepoServer(HttpSide):
             await self.open()
             self._listen_to_cluster()
             self.join_cluster()
+            await self.machine.start()
             self.thumbnail_pool.start()
         except BaseException:
             await self.stop()
@@ -198,8 +202,9 @@ class MediaRepoServer(HttpSide):
             # Another process may have quarantined something (R84).
             RecurringJob("check_exports", 2, lambda: self.export_downloads.recheck()),
         ]
+        jobs.append(RecurringJob("check_machine", CHECK_SECONDS, self.machine.check))
         if self.machine_id == 0:
-            jobs += [
+            alone = [
                 RecurringJob("look_for_tasks", 15, lambda: self.task_engine.look()),
                 RecurringJob("delete_objects", 30, lambda: self.sweep.delete_queued()),
                 RecurringJob("sweep_unfinished", 600, lambda: self.sweep.sweep()),
@@ -211,6 +216,9 @@ class MediaRepoServer(HttpSide):
                 RecurringJob(
                     "clear_blurhashes", 6 * 3600, lambda: self.blurhash_expiry.expire()
                 ),
+            ]
+            jobs += [
+                attrs.evolve(job, run=self.machine.if_mine(job.run)) for job in alone
             ]
         return RecurringJobs(jobs, self.clock)
 

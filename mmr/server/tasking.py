@@ -39,7 +39,7 @@ class Tasking(Exporting):
             num_workers=lambda: self.config.tasks.num_workers,
             clock=self.clock,
             queued=self.announce_task,
-            is_ours=self.machine_id == 0,
+            is_ours=lambda: self.machine_id == 0 and self.machine.is_mine,
         )
 
     @cached_property

@@ -100,7 +100,7 @@ class TaskEngine:
     Args:
         runners: By the task's name.
         num_workers: ``tasks.numWorkers``, as it is now.
-        is_ours: Whether this process runs tasks (machine 0).
+        is_ours: Whether this process runs tasks (machine 0), as it is now.
         queued: Tells the process that runs tasks that there is one more. Without it
             that process finds the task when it looks next.
     """
@@ -112,7 +112,7 @@ class TaskEngine:
         runners: Mapping[str, TaskRunner],
         num_workers: Callable[[], int],
         clock: Clock,
-        is_ours: bool,
+        is_ours: Callable[[], bool],
         queued: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
@@ -142,7 +142,7 @@ class TaskEngine:
 
     async def added(self, task: Task) -> None:
         """Have a task done that was created with what it works on."""
-        if self._is_ours:
+        if self._is_ours():
             await self.look()
         elif self._queued is not None:
             await self._queued(task.id)
@@ -177,7 +177,7 @@ class TaskEngine:
         """Start what is waiting, whenever it was created: also what a restart or a
         crash interrupted, however long ago (D66).
         """
-        if not self._is_ours or self._is_stopping:
+        if not self._is_ours() or self._is_stopping:
             return
         for task in await self._store.get_unfinished(_MAX_LISTED):
             if len(self._running) >= self._num_workers():
@@ -189,7 +189,7 @@ class TaskEngine:
         """Have a task stop. What it has done so far stays done."""
         await self._store.cancel(task.id)
         is_waiting = task.id not in self._running and not self._is_held(task)
-        if self._is_ours and is_waiting:
+        if self._is_ours() and is_waiting:
             await self._store.finish(task.id, self._clock.time_ms(), "cancelled")
 
     async def stop(self) -> None:

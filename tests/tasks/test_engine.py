@@ -38,12 +38,15 @@ class EngineTests(StorageTestCase):
         self.reactor = FakeReactor()
         self.reactor.advance(1000)
 
-    def engine(self, workers: int = 5, **more: Any) -> TaskEngine:
-        settings: dict[str, Any] = {"runners": {"work": self.worker}, "is_ours": True}
+    def engine(
+        self, workers: int = 5, is_ours: bool = True, **more: Any
+    ) -> TaskEngine:
+        settings: dict[str, Any] = {"runners": {"work": self.worker}}
         return TaskEngine(
             store=self.store,
             num_workers=lambda: workers,
             clock=Clock(self.reactor),
+            is_ours=lambda: is_ours,
             **{**settings, **more},
         )
 
