@@ -60,8 +60,7 @@ class EngineTests(StorageTestCase):
             await self.db.ping()
 
     async def state(self, task: Task) -> tuple[bool, str]:
-        found = await self.store.get(task.id)
-        assert found is not None
+        found = await self.stored(task)
         return found.is_finished, found.error
 
     async def test_a_task_runs_to_its_end(self) -> None:
@@ -200,6 +199,80 @@ class EngineTests(StorageTestCase):
         self.worker.ends[task.id].callback(None)
         await self.until_idle(ours)
         self.assertEqual(await self.state(task), (True, "cancelled"))
+
+    async def test_a_held_task_is_taken_over_only_after_a_silence(self) -> None:
+        await self.begin()
+        other = self.engine(is_ours=False)
+        is_over: Deferred[None] = Deferred()
+
+        async def work(task: Task, reporter: TaskReporter) -> None:
+            await is_over
+
+        held = await other.hold("work", {}, "memo", work)
+        self.assertEqual(await self.store.get_memo(held.task.id), "memo")
+        ours = self.engine()
+        await ours.look()
+        self.reactor.advance(29)
+        await ours.look()
+        self.assertEqual(self.worker.begun, [])
+        self.reactor.advance(2)
+        await ours.look()
+        await self.until_begun(1)
+        await ours.stop()
+        is_over.callback(None)
+        self.assertEqual(await held.ended, "")
+        self.assertEqual(await self.state(held.task), (True, ""))
+        self.assertEqual(await self.store.get_memo(held.task.id), "")
+
+    async def test_who_stops_lets_go_of_what_it_held(self) -> None:
+        await self.begin()
+        other = self.engine(is_ours=False)
+
+        async def work(task: Task, reporter: TaskReporter) -> None:
+            await Deferred()
+
+        held = await other.hold("work", {}, "", work)
+        while not (await self.stored(held.task)).held_until_ts:
+            await self.db.ping()
+        await other.stop()
+        self.assertIsNone(await held.ended)
+        late = await other.hold("work", {}, "", work)
+        self.assertIsNone(await late.ended)
+        ours = self.engine()
+        await ours.look()
+        await self.until_begun(2)
+        await ours.stop()
+
+    async def test_only_what_others_could_go_on_with_is_held(self) -> None:
+        await self.begin()
+
+        async def work(task: Task, reporter: TaskReporter) -> None:
+            raise AssertionError
+
+        with self.assertRaises(ValueError):
+            await self.engine().hold("unknown", {}, "", work)
+        self.assertEqual(await self.store.get_all(10), [])
+
+    async def test_a_held_task_is_cancelled_by_whoever_does_it(self) -> None:
+        await self.begin()
+        other, ours = self.engine(is_ours=False), self.engine()
+        goes_on: Deferred[None] = Deferred()
+
+        async def work(task: Task, reporter: TaskReporter) -> None:
+            await goes_on
+            await reporter.report(Progress(), now=True)
+
+        held = await other.hold("work", {}, "", work)
+        await ours.cancel(held.task)
+        self.assertEqual(await self.state(held.task), (False, ""))
+        goes_on.callback(None)
+        self.assertEqual(await held.ended, "cancelled")
+        self.assertEqual(await self.state(held.task), (True, "cancelled"))
+
+    async def stored(self, task: Task) -> Task:
+        found = await self.store.get(task.id)
+        assert found is not None
+        return found
 
     async def test_lists(self) -> None:
         await self.begin()
