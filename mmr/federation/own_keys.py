@@ -14,6 +14,10 @@ from mmr.http.client import TrustedClient, UpstreamUnavailable
 logger = logging.getLogger(__name__)
 
 
+class NotComparable(Exception):
+    """The homeserver doesn't tell which keys it publishes; the text says why."""
+
+
 class OwnKeys:
     """Compares each homeserver's key once, as soon as that homeserver answers.
 
@@ -38,44 +42,56 @@ class OwnKeys:
             name = domain.name
             if self._done.get(name) is domain:
                 continue
-            unknown = await self._compare(domain)
-            if unknown is None:
+            if not domain.signing_key_path:
                 self._done[name] = domain
-            elif self._waiting.get(name) is not domain:
-                self._waiting[name] = domain
                 logger.warning(
-                    "The signing key %s of %s could not be compared with the published"
-                    " one yet: %s",
-                    domain.signing_key_path,
+                    "homeservers[].signingKeyPath of %s is not set: requests to other"
+                    " servers are not signed, so only servers that still have the old"
+                    " routes give us media. Set it to the homeserver's signing key"
+                    " file.",
                     name,
-                    unknown,
                 )
+                continue
+            try:
+                for finding in await self.compare(domain):
+                    logger.error("%s", finding)
+            except ConfigError as error:
+                logger.error("%s", error)
+            except NotComparable as reason:
+                self._wait(domain, reason)
+                continue
+            self._done[name] = domain
 
-    async def _compare(self, domain: DomainConfig) -> str | None:
-        """Compare and log. Gives the reason when that isn't possible now."""
-        path = domain.signing_key_path
-        if not path:
+    def _wait(self, domain: DomainConfig, reason: NotComparable) -> None:
+        if self._waiting.get(domain.name) is not domain:
+            self._waiting[domain.name] = domain
             logger.warning(
-                "homeservers[].signingKeyPath of %s is not set: requests to other"
-                " servers are not signed, so only servers that still have the old"
-                " routes give us media. Set it to the homeserver's signing key file.",
+                "The signing key %s of %s could not be compared with the published"
+                " one yet: %s",
+                domain.signing_key_path,
                 domain.name,
+                reason,
             )
-            return None
+
+    async def compare(self, domain: DomainConfig) -> list[str]:
+        """What is wrong with the key of a homeserver that has one; empty: nothing.
+
+        Raises:
+            ConfigError: the key can't be read.
+            NotComparable: the homeserver doesn't tell its keys now.
+        """
+        keys = await self._signers.get(domain).keys()
         try:
-            keys = await self._signers.get(domain).keys()
             status, document = await self._client.request_json(
                 "GET",
                 domain.cs_api.rstrip("/") + "/_matrix/key/v2/server",
                 timeout_s=domain.timeouts.client_server_timeout_seconds,
             )
-        except ConfigError as error:
-            logger.error("%s", error)
-            return None
         except UpstreamUnavailable as error:
-            return f"{domain.cs_api}: {error.reason}"
+            raise NotComparable(f"{domain.cs_api}: {error.reason}") from error
         if status != 200:
-            return f"{domain.cs_api} answered {status} to /_matrix/key/v2/server"
-        for finding in check_own_key(domain.name, path, keys[0], document):
-            logger.error("%s", finding)
-        return None
+            raise NotComparable(
+                f"{domain.cs_api} answered {status} to /_matrix/key/v2/server"
+            )
+        path = domain.signing_key_path
+        return check_own_key(domain.name, path, keys[0], document)

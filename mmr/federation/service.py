@@ -69,7 +69,7 @@ class Federation:
         self._resolver = resolver
         self._is_ours = is_ours
         self._rng = random.SystemRandom()
-        self._switches = Switches.from_environ(os.environ)
+        self.switches = Switches.from_environ(os.environ)
 
     def start(self) -> None:
         """Say what the environment does to us."""
@@ -100,8 +100,9 @@ class Federation:
         )
 
     @cached_property
-    def _discovery(self) -> Discovery:
-        well_knowns = WellKnowns(self._guarded, self._clock, self._switches, self._rng)
+    def discovery(self) -> Discovery:
+        """Finds servers."""
+        well_knowns = WellKnowns(self._guarded, self._clock, self.switches, self._rng)
         return Discovery(well_knowns, self._resolver, self._clock, self._rng)
 
     @cached_property
@@ -123,11 +124,11 @@ class Federation:
     def _client(self) -> FederationClient:
         return FederationClient(
             client=self._guarded,
-            discovery=self._discovery,
+            discovery=self.discovery,
             back_off=self.back_off,
             signers=self.signers,
             clock=self._clock,
-            switches=self._switches,
+            switches=self.switches,
             rng=self._rng,
         )
 
@@ -152,4 +153,4 @@ class Federation:
     @cached_property
     def test(self) -> FederationTest:
         """For admins who look for a fault."""
-        return FederationTest(self._client, self._discovery, self._switches)
+        return FederationTest(self._client, self.discovery, self.switches)

@@ -44,7 +44,7 @@ _IDLE_SECONDS = 60
 
 # They hide the causes in a list.
 _WRAPPERS = (ResponseFailed, RequestTransmissionFailed)
-_FAULTS = (
+FAULTS = (
     error.ConnectError,
     error.ConnectingCancelledError,
     error.ConnectionClosed,
@@ -163,10 +163,10 @@ class TrustedClient:
         exchange.addTimeout(timeout_s, self._reactor, _timed_out)
         try:
             status, data = await exchange
-        except _FAULTS as e:
+        except FAULTS as e:
             if _is_cancelled(e):
                 raise CancelledError from e
-            raise UpstreamUnavailable(_reason(e)) from e
+            raise UpstreamUnavailable(reason_of(e)) from e
         finally:
             self._running.discard(exchange)
         return status, _parse(status, data)
@@ -191,7 +191,7 @@ class TrustedClient:
                 FileBodyProducer(BytesIO(body)) if body is not None else None,
             )
             limit = max_bytes if response.code // 100 == 2 else MAX_ERROR_BYTES
-            return response.code, await _read(response, limit)
+            return response.code, await read_body(response, limit)
         finally:
             slots.semaphore.release()
 
@@ -238,13 +238,19 @@ def _is_cancelled(cause: BaseException) -> bool:
     return isinstance(cause, CancelledError | error.ConnectingCancelledError)
 
 
-def _reason(cause: BaseException) -> str:
+def reason_of(cause: BaseException) -> str:
+    """What went wrong, in one line for operators."""
     if isinstance(cause, _WRAPPERS):
-        return "; ".join(_reason(failure.value) for failure in cause.reasons)
+        return "; ".join(reason_of(failure.value) for failure in cause.reasons)
     return f"{type(cause).__name__}: {cause}"
 
 
-async def _read(response: IResponse, limit: int) -> bytes:
+async def read_body(response: IResponse, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        UpstreamUnavailable: it is longer than the limit.
+    """
     reader = _BodyReader(limit)
     response.deliverBody(reader)
     return await reader.done

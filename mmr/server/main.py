@@ -89,12 +89,16 @@ class MediaRepoServer(HttpSide):
         self._set_labels()
         # Built first: a mistake in one of them is the operator's to mend.
         logger.info("%d plugins look at files before they are kept", len(self.hooks))
+        self.start_pools()
+        await self.db.start()
+        await self._open_datastores()
+
+    def start_pools(self) -> None:
+        """Start the threads and clients that neither database nor datastores need."""
         self.files.start()
         self.s3.start()
         self.resolver.start()
         self.federation.start()
-        await self.db.start()
-        await self._open_datastores()
 
     async def stop(self) -> None:
         """End everything, listeners and connections before the rest."""

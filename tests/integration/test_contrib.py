@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmr.doctor.proxy import nginx_block
+
 from tests.integration.images import SAMPLE, size_of
 from tests.integration.nginx import manual_block
 from tests.integration.process import Child, answers, free_port
@@ -184,6 +186,8 @@ def test_every_proxy_has_the_manuals_paths(name: str) -> None:
 
 def test_the_file_for_nginx_is_the_manuals_block() -> None:
     assert (CONTRIB / "nginx/mmr.conf").read_text().endswith(manual_block())
+    # What `mmr-check` gives to paste.
+    assert nginx_block("$host") == manual_block()
 
 
 def test_traefiks_routers_lead_to_services_it_has() -> None:
