@@ -151,11 +151,10 @@ class SelectionStore:
         """Whether more records than that have one of these contents."""
         if not hashes:
             return False
-        marks = ", ".join(["(?)"] * len(hashes))
+        marks = ", ".join("?" * len(hashes))
         rows = await self._db.fetch_all(
             "get_some_copies",
-            "SELECT 1 FROM media WHERE sha256_hash IN"  # noqa: S608
-            f" (VALUES {marks}) LIMIT ?",
+            f"SELECT 1 FROM media WHERE sha256_hash IN ({marks}) LIMIT ?",  # noqa: S608
             (*hashes, limit + 1),
         )
         return len(rows) > limit

@@ -132,7 +132,10 @@ class ListingTests(AdminDatastoreCase):
                 "total_bytes": 8,
             },
         )
-        for path in ("folder/size_estimate?before_ts=5", "none/size_estimate"):
+        for path in (
+            "folder/size_estimate?before_ts=30000000000",
+            "none/size_estimate",
+        ):
             found = await self.admin("GET", f"/datastores/{path}")
             self.assertEqual(set(found.values()), {0})
 
@@ -142,6 +145,8 @@ class ListingTests(AdminDatastoreCase):
             ("/datastores/folder/transfer_to/none", 400),
             ("/datastores/none/transfer_to/folder", 400),
             ("/datastores/folder/transfer_to/bucket?before_ts=soon", 400),
+            # Seconds would move nothing, in silence.
+            ("/datastores/folder/transfer_to/bucket?before_ts=1700000000", 400),
         ):
             answer = await self.request("POST", BASE + path, token="admin-token")
             self.assertEqual(answer.status, status, path)
