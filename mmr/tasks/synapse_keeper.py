@@ -120,7 +120,7 @@ class SynapseKeeper:
         return await arrival.result
 
     async def _put_large(self, path: str, head: bytes, body: AdoptedBody) -> str:
-        await self._store.delete(path)
+        await self._clear([path])
         writer = await self._store.create()
         try:
             await writer.write(head)
@@ -195,10 +195,14 @@ class SynapseKeeper:
 
     async def _put_all(self, objects: list[tuple[str, bytes]]) -> None:
         if objects:
-            # What is there has no row: a run before this one was cut off.
-            for path, _ in objects:
-                await self._store.delete(path)
+            await self._clear([path for path, _ in objects])
             await self._store.put_all(objects)
+
+    async def _clear(self, paths: list[str]) -> None:
+        """Remove what is there and has no row: a run before this one was cut off."""
+        base = self._store.folders.base
+        for path in await self._store.files.run(_present, base, paths):
+            await self._store.delete(path)
 
     async def _insert(self, group: list[_Arrival]) -> list[AdoptOutcome]:
         rows = [
@@ -230,6 +234,10 @@ def _file_id(mxc: Mxc) -> str:
     """A name on disk that another run would choose as well."""
     digest = hashlib.sha256(str(mxc).encode()).digest()
     return "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:_FILE_ID_LENGTH])
+
+
+def _present(base: str, paths: list[str]) -> list[str]:
+    return [path for path in paths if os.path.lexists(os.path.join(base, path))]
 
 
 def _give_to_owner(base: str, paths: list[str]) -> None:
