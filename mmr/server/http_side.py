@@ -40,6 +40,7 @@ from mmr.rest.redirect import Redirects
 from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
 from mmr.rest.synapse_admin import (
+    ChangesServlet,
     DeletionServlet,
     ListingServlet,
     ModerationServlet,
@@ -87,9 +88,9 @@ class HttpSide(Tasking):
             ServerInfoServlet(self.readiness),
             FederationTestServlet(self.federation.test),
             DatastoresServlet(
-                self.datastores, self.stores, self.task_engine, self.clock
+                self.datastores, self.stores, self.task_engine, self.audit, self.clock
             ),
-            TasksServlet(self.stores.tasks, self.task_engine),
+            TasksServlet(self.stores.tasks, self.task_engine, self.audit),
             ExportsServlet(self.exports, self.export_downloads, self.sessions),
             *self._moderation_servlets,
             *self._synapse_admin_servlets,
@@ -148,6 +149,7 @@ class HttpSide(Tasking):
         listing, sessions = self.stores.listing, self.sessions
         return (
             ListingServlet(listing, self.stores.usage, sessions),
+            ChangesServlet(self.stores.quarantine_changes, sessions),
             ModerationServlet(self.moderation, self.stores, self.audit, sessions),
             DeletionServlet(
                 moderation=self.moderation,

@@ -146,6 +146,7 @@ _SYNAPSE_ROUTES = {
     "GET users/:user_id/media": Callers.LOCAL_ADMINS,
     "DELETE users/:user_id/media": Callers.LOCAL_ADMINS,
     "GET statistics/users/media": Callers.LOCAL_ADMINS,
+    "GET media/quarantine_changes": Callers.LOCAL_ADMINS,
     "POST media/delete": Callers.LOCAL_ADMINS,
     "POST media/:server/delete": Callers.LOCAL_ADMINS,
     "POST purge_media_cache": Callers.ADMINS,

@@ -43,6 +43,7 @@ async def use_every_store(db: Database) -> None:
     """Call each method that a request waits for, and those of the frequent sweeps."""
     media, thumbnails, intents = MediaStore(db), ThumbnailStore(db), IntentStore(db)
     await media.get_media("example.org", "abc")
+    await media.get_several([Mxc("example.org", "abc"), Mxc("example.org", "abd")])
     await media.is_restricted("example.org", "abc")
     await db.interaction("t", media.insert_media_txn, media_record())
     await db.interaction("t", media.is_quarantined_hash_txn, "a" * 64)
@@ -121,6 +122,12 @@ async def _use_administration(db: Database) -> None:
         step = stores.quarantine.step_txn
         await db.interaction("t", step, ["a" * 64], quarantined, None)
         await db.interaction("t", step, ["a" * 64], quarantined, "example.org")
+    await selections.have_more_copies_than({"a" * 64, "b" * 64}, 5)
+    changes = stores.quarantine_changes
+    await db.interaction("t", changes.add_txn, 1, [mxc], True)
+    await changes.get_last_id()
+    for origin in (None, "example.org"):
+        await changes.get_after(0, 10, origin)
     entry = await stores.audit.begin("@a:example.org", "purge", "x", "")
     await stores.audit.count(entry, 1)
     await stores.audit.finish(entry, 0)

@@ -11,7 +11,10 @@ from mmr.errors import bad_request
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Handler, Route
+from mmr.media.audit import AuditLog
+from mmr.rest.admin import parameters
 from mmr.rest.admin.paths import ADMIN_PREFIXES
+from mmr.rest.admin.rights import actor_of
 from mmr.storage.datastore_totals import DatastoreTotal
 from mmr.storage.stores import Stores
 from mmr.tasks import transfer
@@ -26,11 +29,17 @@ class DatastoresServlet:
     """For repository admins."""
 
     def __init__(
-        self, datastores: Datastores, stores: Stores, engine: TaskEngine, clock: Clock
+        self,
+        datastores: Datastores,
+        stores: Stores,
+        engine: TaskEngine,
+        audit: AuditLog,
+        clock: Clock,
     ) -> None:
         self._datastores = datastores
         self._stores = stores
         self._engine = engine
+        self._audit = audit
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -124,14 +133,20 @@ class DatastoresServlet:
         estimate: dict[str, Any] = attrs.asdict(
             await self._stores.transfers.estimate(source_id, before_ts)
         )
+        reason = parameters.reason(request.query)
         params = transfer.TransferParams(source_id, target_id, before_ts, max(0, rate))
         task = await self._engine.submit(transfer.NAME, attrs.asdict(params))
+        await self._audit.note(
+            actor_of(request),
+            "datastore_transfer",
+            f"{source_id} to {target_id} (task {task.id})",
+            reason,
+            estimate["media_affected"] + estimate["thumbnails_affected"],
+        )
         return JsonResponse({**estimate, "task_id": task.id})
 
     def _before_ts(self, request: MediaRequest) -> int:
-        return request.query.integer(
-            "before_ts", self._clock.time_ms(), "Error parsing before_ts"
-        )
+        return parameters.before_ts(request, self._clock.time_ms())
 
 
 def _route(method: str, prefix: str, path: str, action: str, handler: Handler) -> Route:

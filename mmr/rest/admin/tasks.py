@@ -11,7 +11,10 @@ from mmr.http.parameters import parse_integer
 from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
+from mmr.media.audit import AuditLog
+from mmr.rest.admin import parameters
 from mmr.rest.admin.paths import ADMIN_PREFIXES
+from mmr.rest.admin.rights import actor_of
 from mmr.storage.tasks import Task, TaskStore
 from mmr.tasks.engine import TaskEngine
 from mmr.types import Access
@@ -22,9 +25,10 @@ _MAX_LISTED = 1000
 class TasksServlet:
     """For repository admins."""
 
-    def __init__(self, store: TaskStore, engine: TaskEngine) -> None:
+    def __init__(self, store: TaskStore, engine: TaskEngine, audit: AuditLog) -> None:
         self._store = store
         self._engine = engine
+        self._audit = audit
 
     def routes(self) -> list[Route]:
         """The routes. Literal parts win over ``:task_id``."""
@@ -62,8 +66,11 @@ class TasksServlet:
     async def on_cancel(self, request: MediaRequest, task_id: str) -> Response:
         """Have a task stop where it is; one that has ended stays as it is."""
         task = await self._find(task_id)
+        reason = parameters.reason(request.query)
         if not task.is_finished:
             await self._engine.cancel(task)
+            target = f"task {task.id} ({task.name})"
+            await self._audit.note(actor_of(request), "cancel_task", target, reason)
         return JsonResponse({})
 
     async def _find(self, task_id: str) -> Task:
