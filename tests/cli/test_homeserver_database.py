@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import pty
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ from mmr.errors import StartupError
 from mmr.interop.foreign_database import ForeignDatabase
 
 from tests.postgres import shared_cluster
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def opened(*arguments: str) -> ForeignDatabase:
@@ -77,3 +83,28 @@ def test_the_password_of_the_environment_is_taken(
     monkeypatch.setenv("PGPASSWORD", "hunter2")
     with pytest.raises(StartupError, match="refused"):
         opened("-dbHost", "127.0.0.1", "-dbPort", "1")
+
+
+def test_a_terminal_is_asked_for_the_password() -> None:
+    """The real prompt, on a terminal of the test's own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.pop("PGPASSWORD", None)
+        code = (
+            "from tests.cli.test_homeserver_database import opened\n"
+            "try: opened('-dbHost', '127.0.0.1', '-dbPort', '1', '-dbUsername', 'me')\n"
+            "except Exception as error: print(error)"
+        )
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    shown = b""
+    with open(terminal, "rb+", buffering=0) as file:
+        while not shown.endswith(b"Password of the PostgreSQL user me: "):
+            shown += file.read(1)
+        file.write(b"hunter2\n")
+        with contextlib.suppress(OSError):  # The terminal ends with the program.
+            while more := file.read(1024):
+                shown += more
+    os.waitpid(pid, 0)
+    assert b"refused" in shown
+    assert b"hunter2" not in shown
