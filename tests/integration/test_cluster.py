@@ -1,4 +1,4 @@
-"""Three ``twistd mmr`` on one PostgreSQL, one Redis and one folder, under load."""
+"""Three ``twistd mmr`` on one PostgreSQL, one Redis and one S3, under load."""
 
 from __future__ import annotations
 
@@ -8,137 +8,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
 
 from tests.harness import jpeg
-from tests.integration.process import free_port, poll
+from tests.integration.cluster import Cluster, Load, folder_store, s3_store
+from tests.integration.process import poll
 from tests.integration.server import SERVER_NAME, Server
-from tests.postgres import create_database
-from tests.redis import RedisServer
 
 SECONDS = 5.0
 CONTENT = b"content" * 100
 
 
-class Cluster:
-    """Three servers that differ in their port and machine id only."""
-
-    def __init__(self, make: Callable[..., Server], folder: Path) -> None:
-        self.database = create_database()
-        self.redis = RedisServer()
-        self.redis.start()
-        self.metrics = [free_port() for _ in range(3)]
-        store = {
-            "type": "file",
-            "id": "main",
-            "forKinds": ["all"],
-            "opts": {"path": str(folder / "media")},
-        }
-        token = "shared-by-all-three"
-        shards = [{"name": "one", "addr": self.redis.address}]
-        self.servers = []
-        for number in range(3):
-            server = make(
-                {
-                    "database": {"sqlite": None, "postgres": self.database},
-                    "redis": {"enabled": True, "shards": shards},
-                    "datastores": [store],
-                    "metrics": {
-                        "enabled": True,
-                        "bindAddress": "127.0.0.1",
-                        "port": self.metrics[number],
-                    },
-                },
-                {"MACHINE_ID": str(number)},
-            )
-            appservice = server.config["accessTokens"]["appservices"][0]
-            server.token = appservice["asToken"] = token
-            server.write_config()
-            self.servers.append(server)
-
-    def start(self) -> None:
-        for server in self.servers:
-            server.start()
-
-    def quarantine(self, mxc: str) -> None:
-        """What an admin's call does in one process: the rows, and a message."""
-        origin, _, media_id = mxc.removeprefix("mxc://").partition("/")
-        connection = psycopg2.connect(self.database)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE media SET quarantined = true"
-                    " WHERE origin = %s AND media_id = %s",
-                    (origin, media_id),
-                )
-                cursor.execute("SELECT pg_notify('mmr:record_changed', %s)", (mxc,))
-        finally:
-            connection.close()
-
-    def count(self, table: str) -> int:
-        connection = psycopg2.connect(self.database)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT count(*) FROM {table}")
-                row = cursor.fetchone()
-                assert row is not None
-                return int(row[0])
-        finally:
-            connection.close()
-
-
 @pytest.fixture
-def cluster(make_server: Callable[..., Server], tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(make_server, tmp_path)
+def cluster(
+    request: pytest.FixtureRequest, make_server: Callable[..., Server], tmp_path: Path
+) -> Iterator[Cluster]:
+    """On S3, unless the test says otherwise."""
+    store = getattr(request, "param", s3_store)
+    made = Cluster(make_server, store(tmp_path))
     made.start()
     yield made
-    for server in made.servers:
-        server.stop()
-    made.redis.remove()
+    made.stop()
 
 
-class Load:
-    """Clients that upload at one process and read at all, until told to stop."""
-
-    def __init__(self, cluster: Cluster, clients: int = 4) -> None:
-        self._servers = cluster.servers
-        self._stop = threading.Event()
-        self.kept: dict[str, str] = {}
-        self.wrong: list[Any] = []
-        self.requests = 0
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,))
-            for number in range(clients)
-        ]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        try:
-            while not self._stop.is_set():
-                data = os.urandom(2000 + number)
-                mxc = self._servers[number % 3].upload(data)
-                self.kept[mxc] = hashlib.sha256(data).hexdigest()
-                for server in self._servers:
-                    answer = server.download(mxc)
-                    self.requests += 1
-                    if answer.status != 200 or answer.body != data:
-                        self.wrong.append((mxc, answer.status, answer.body[:300]))
-        except Exception as error:
-            self.wrong.append(error)
-
-
+@pytest.mark.parametrize("cluster", [s3_store, folder_store], indirect=True)
 def test_what_one_takes_all_give_while_redis_comes_and_goes(cluster: Cluster) -> None:
     """R99: killed, restarted, flushed and paused, Redis costs no request."""
     with Load(cluster) as load:
