@@ -149,9 +149,8 @@ class ObjectCommitter:
             if await self._is_present(known, attempt.stored.size_bytes):
                 if row is not None:
                     return row
-                shared = attrs.evolve(attempt.stored, name=known)
                 return await self._db.interaction(
-                    "share_object", self._share_txn, shared, rows
+                    "share_object", self._share_txn, attempt, known, rows
                 )
             # A row names the hash, but its object is gone: ours takes the new row.
             await self._intents.add(attempt.intent)
