@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from mmr.storage.database import Database
+from mmr.storage.exports import lock_txn
 from mmr.storage.transaction import Transaction, placeholders
 
 _COLUMNS = (
@@ -106,9 +107,13 @@ class ExportEntryStore:
 
         Args:
             first: Number of the first of them within the part; the others follow.
+
+        Raises:
+            ExportGone: the export was deleted.
         """
 
         def add_txn(txn: Transaction) -> None:
+            lock_txn(txn, export_id)
             marks, values = placeholders(
                 [
                     (export_id, part, first + at, *attrs.astuple(entry))

@@ -101,9 +101,16 @@ class ExportStore:
 
         Raises:
             ExportIdTaken: it is an export of something else.
+            ExportGone: it was deleted, which ends the task.
         """
 
         def begin_txn(txn: Transaction) -> BegunExport:
+            txn.lock("export", export_id)
+            txn.execute(
+                "SELECT 1 FROM background_tasks WHERE id = ? AND end_ts > 0", (task_id,)
+            )
+            if txn.fetchone() is not None:
+                raise ExportGone
             self._insert_txn(txn, export_id, entity, task_id)
             txn.execute(
                 "SELECT e.entity, m.created_ts, m.checkpoint FROM exports AS e"
@@ -161,13 +168,13 @@ class ExportStore:
         """
 
         def add_part_txn(txn: Transaction) -> None:
-            # Waits for a deletion that is under way.
+            lock_txn(txn, export_id)
+            if not self._intents.remove_txn(txn, intent.name):
+                raise ExportGone
             txn.execute(
                 "UPDATE mmr_exports SET checkpoint = ? WHERE export_id = ?",
                 (checkpoint, export_id),
             )
-            if txn.rowcount == 0 or not self._intents.remove_txn(txn, intent.name):
-                raise ExportGone
             txn.execute(
                 'INSERT INTO export_parts (export_id, "index", size_bytes, file_name,'
                 " datastore_id, location) VALUES (?, ?, ?, ?, ?, ?)",
@@ -192,6 +199,7 @@ class ExportStore:
         """
 
         def delete_txn(txn: Transaction) -> bool:
+            txn.lock("export", export_id)
             txn.execute(
                 "DELETE FROM mmr_exports WHERE export_id = ? RETURNING task_id",
                 (export_id,),
@@ -255,6 +263,18 @@ class ExportStore:
         ids = await self._db.interaction("get_expired_exports", get_expired_txn)
         found = [await self.get(export_id) for export_id in ids]
         return [export for export in found if export is not None]
+
+
+def lock_txn(txn: Transaction, export_id: str) -> None:
+    """Keep the export from being deleted until the end of the transaction.
+
+    Raises:
+        ExportGone: it is deleted.
+    """
+    txn.lock("export", export_id)
+    txn.execute("SELECT 1 FROM mmr_exports WHERE export_id = ?", (export_id,))
+    if txn.fetchone() is None:
+        raise ExportGone
 
 
 def _parts_txn(txn: Transaction, export_id: str) -> tuple[ExportPart, ...]:

@@ -72,7 +72,7 @@ class ExportTests(StorageTestCase):
         await self.begin()
         await self.exports.create("e", _ALICE, _TASK, 5)
         with self.assertRaises(ExportIdTaken):
-            await self.exports.begin("e", "@bob:example.org", 1)
+            await self.exports.begin("e", "@bob:example.org", 99)
 
     async def test_deleting_takes_parts_and_task_with_it(self) -> None:
         await self.begin()
@@ -95,10 +95,14 @@ class ExportTests(StorageTestCase):
     async def test_a_part_that_comes_after_the_deletion_is_not_kept(self) -> None:
         """R101: the object is the sweep's then."""
         await self.begin()
-        await self.exports.create("e", _ALICE, _TASK, 5)
+        task = await self.exports.create("e", _ALICE, _TASK, 5)
         await self.exports.delete("e", 7)
         with self.assertRaises(ExportGone):
+            await self.exports.begin("e", _ALICE, task.id)
+        with self.assertRaises(ExportGone):
             await self.add_part(1)
+        with self.assertRaises(ExportGone):
+            await self.entries.add("e", 1, 0, [ExportEntry("a", "b", "c", "d")])
         self.assertEqual(await self.count("mmr_object_intents"), 1)
         self.assertEqual(await self.count("export_parts"), 0)
 
@@ -141,6 +145,8 @@ class ExportTests(StorageTestCase):
         entries = [
             ExportEntry("example.org", name, "a" * 64, f"{name}.png") for name in names
         ]
+        for export_id in ("e", "f"):
+            await self.exports.create(export_id, _ALICE, _TASK, 5)
         await self.entries.add("e", 1, 0, entries[:3])
         await self.entries.add("e", 1, 3, [])
         await self.entries.add("e", 2, 0, entries[3:])
@@ -160,6 +166,7 @@ class ExportTests(StorageTestCase):
         await self.begin()
         await self.add_media("mine", sha256_hash="a" * 64)
         await self.add_media("copy", sha256_hash="a" * 64, origin="other.org")
+        await self.exports.create("e", _ALICE, _TASK, 5)
         await self.entries.add(
             "e", 1, 0, [ExportEntry("example.org", "mine", "a" * 64, "x")]
         )
