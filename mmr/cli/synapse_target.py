@@ -144,6 +144,6 @@ class SynapseTarget:
 
 def _putting(keeper: SynapseKeeper) -> Handle:
     async def put(movable: Movable) -> Handled:
-        return handled(await keeper.put(movable.media, movable.chunks()))
+        return handled(await keeper.adopt(movable.media, movable.chunks()))
 
     return put

@@ -86,10 +86,10 @@ class SynapseKeeper:
         """Those that Synapse has already."""
         return await self._threads.run(self._rows.find_taken, media)
 
-    async def put(
+    async def adopt(
         self, item: AdoptedMedia, chunks: AsyncIterator[bytes]
     ) -> AdoptOutcome:
-        """Keep one media that Synapse doesn't have. Durable when this returns.
+        """Keep one media, unless Synapse has it. Durable when this returns.
 
         Raises:
             DatastoreError: the folder can't be written to.
@@ -104,6 +104,8 @@ class SynapseKeeper:
         head = await body.head()
         if body.is_over:
             sha256, data = hashlib.sha256(head).hexdigest(), head
+        elif await self.find_taken([item.mxc]):
+            return _known(item.expected_bytes)
         else:
             sha256, data = await self._put_large(path, head, body), None
         fault = body.fault() or _wrong_hash(item, sha256)
@@ -169,13 +171,19 @@ class SynapseKeeper:
 
     async def _settle(self, group: list[_Arrival]) -> None:
         try:
-            await self._place(group)
-            outcomes = await self._insert(group)
+            # Whoever has a row has a file, which isn't ours to replace.
+            taken = await self.find_taken([each.media.mxc for each in group])
+            known = [each for each in group if each.media.mxc in taken]
+            new = [each for each in group if each.media.mxc not in taken]
+            await self._place(new)
+            outcomes = await self._insert(new)
         except Exception as error:
             for arrival in group:
                 arrival.result.errback(error)
         else:
-            for arrival, outcome in zip(group, outcomes, strict=True):
+            for arrival in known:
+                arrival.result.callback(_known(arrival.media.size_bytes))
+            for arrival, outcome in zip(new, outcomes, strict=True):
                 arrival.result.callback(outcome)
 
     async def _place(self, group: list[_Arrival]) -> None:
@@ -220,6 +228,10 @@ class SynapseKeeper:
         return [
             AdoptOutcome(Adoption.STORED, each.media.size_bytes or 0) for each in group
         ]
+
+
+def _known(size_bytes: int | None) -> AdoptOutcome:
+    return AdoptOutcome(Adoption.KNOWN, size_bytes or 0)
 
 
 def _wrong_hash(item: AdoptedMedia, sha256: str) -> AdoptOutcome | None:

@@ -91,7 +91,7 @@ class KeeperTests(TestCase):
         )
 
     async def put(self, item: AdoptedMedia, data: bytes) -> AdoptOutcome:
-        return await self.keeper.put(item, pieces(data))
+        return await self.keeper.adopt(item, pieces(data))
 
     def row(self, media_id: str) -> SynapseMedia:
         found = SynapseDatabase(self.synapse.database, SERVER).find_local(media_id)
@@ -169,6 +169,13 @@ class KeeperTests(TestCase):
             self.synapse.write(place, b"left by a run that was killed")
             await self.put(media(media_id), data)
             self.assertEqual(self.content(self.row(media_id)), data)
+
+    async def test_what_synapse_has_is_left_alone(self) -> None:
+        for media_id, data in (("small1", b"few"), ("large1", LARGE)):
+            self.synapse.add(media_id, b"Synapse's own")
+            outcome = await self.put(media(media_id), data)
+            self.assertEqual(outcome.adoption, Adoption.KNOWN)
+            self.assertEqual(self.content(self.row(media_id)), b"Synapse's own")
 
     async def test_bytes_that_are_not_the_announced_ones_leave_nothing(self) -> None:
         for data in (b"few", LARGE):
