@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from mmr.tasks.export_plan import Checkpoint, ExportPlan
 from mmr.tasks.export_walk import Exporter
 from mmr.types import Kind, server_of_user
 from mmr.util.threads import Runner
+
+logger = logging.getLogger(__name__)
 
 NAME = "export_data"
 
@@ -177,4 +180,9 @@ class ExportData:
             describe=describe,
             files=self._files,
             progress=report,
+            tell=_log,
         )
+
+
+def _log(word: str, mxc: str, why: str) -> None:
+    logger.warning("Export: %s is %s: %s", mxc, word, why)

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from mmr.archives.manifest import MediaEntry
 from mmr.archives.writer import EntryHead, PartEncoder, part_name
-from mmr.tasks.export_plan import Checkpoint, ExportParts
+from mmr.tasks.export_plan import Checkpoint, ExportParts, Tell
 from mmr.util.threads import Runner
 
 logger = logging.getLogger(__name__)
@@ -35,17 +35,21 @@ class Packer:
     Args:
         files: Pool for compression.
         finished: Parts that are there already.
+        tell: Told of damaged files (R102).
 
     Attributes:
         finished: Parts that are there.
         payload: Bytes of media in the part under way.
     """
 
-    def __init__(self, parts: ExportParts, files: Runner, finished: int) -> None:
+    def __init__(
+        self, parts: ExportParts, files: Runner, finished: int, tell: Tell
+    ) -> None:
         self.finished = finished
         self.payload = 0
         self._parts = parts
         self._files = files
+        self._tell = tell
         self._encoder: PartEncoder | None = None
         self._batch = _Batch()
         self._behind = _Behind()
@@ -92,7 +96,7 @@ class Packer:
         assert encoder is not None
         await self._parts.write(await self._files.run(encoder.close))
         for name in encoder.altered:
-            logger.warning("%s is damaged: its hash isn't the record's (R102)", name)
+            self._tell("damaged", _mxc_of(name), "its hash isn't the record's")
         now = attrs.evolve(now, damaged=now.damaged + len(encoder.altered))
         await self._parts.finish(now)
         self.finished += 1
@@ -119,6 +123,11 @@ class Packer:
             data = await self._files.run(self._encoder.encode, batch.pieces)
             await self._parts.write(data)
         await self._parts.note(batch.entries)
+
+
+def _mxc_of(entry: str) -> str:
+    origin, _, rest = entry.partition("__")
+    return f"mxc://{origin}/{rest.partition('.')[0]}"
 
 
 class _Behind:

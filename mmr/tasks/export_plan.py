@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -71,6 +71,11 @@ class ExportPlan:
     with_data: bool = True
     parts: int = 0
     begin: Checkpoint = attrs.field(factory=Checkpoint)
+
+
+Tell = Callable[[str, str, str], None]
+"""Hears of media that isn't exported as it should be: a word (``quarantined``,
+``failed``, ``damaged``), its MXC, why."""
 
 
 class ExportParts(Protocol):

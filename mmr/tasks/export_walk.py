@@ -5,7 +5,6 @@ What is in memory at once doesn't depend on how much is exported.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,10 +20,8 @@ from mmr.media.content import Content
 from mmr.storage.export_entries import ExportEntryStore, ExportMedia, MediaPlace
 from mmr.tasks.export_entries import Describe, extension_of, known_hash
 from mmr.tasks.export_packing import Packer
-from mmr.tasks.export_plan import Checkpoint, ExportParts, ExportPlan
+from mmr.tasks.export_plan import Checkpoint, ExportParts, ExportPlan, Tell
 from mmr.util.threads import Runner
-
-logger = logging.getLogger(__name__)
 
 _PAGE = 512
 _AT_ONCE = 16
@@ -41,7 +38,7 @@ class _Unreadable(Exception):
 class Exporter:
     """Makes one export.
 
-    Media that can't be read is named in the log and left out.
+    Media that can't be read is told of and left out.
 
     Args:
         rows: Knows the entity's media.
@@ -59,6 +56,7 @@ class Exporter:
         describe: Describe,
         files: Runner,
         progress: Progress,
+        tell: Tell,
     ) -> None:
         self._plan = plan
         self._parts = parts
@@ -67,8 +65,9 @@ class Exporter:
         self._describe = describe
         self._files = files
         self._progress = progress
+        self._tell = tell
         self._now = plan.begin
-        self._packer = Packer(parts, files, plan.parts)
+        self._packer = Packer(parts, files, plan.parts, tell)
 
     async def run(self) -> Checkpoint:
         """Export everything. Tells what came of it.
@@ -131,13 +130,13 @@ class Exporter:
         place = MediaPlace(media.creation_ts, media.media_id, media.origin)
         now = attrs.evolve(self._now, place=place)
         if media.quarantined:
-            logger.warning("Not exporting %s: it is quarantined", mxc)
+            self._tell("quarantined", mxc, "it is left out")
             self._now = attrs.evolve(now, skipped=now.skipped + 1)
             return
         try:
             await self._pack(media, content)
         except _Unreadable as error:
-            logger.error("Not exporting %s: it can't be read: %s", mxc, error)
+            self._tell("failed", mxc, str(error))
             self._now = attrs.evolve(now, failed=now.failed + 1)
         else:
             bytes_done = now.bytes_done + media.size_bytes

@@ -106,10 +106,10 @@ class ExportTests(ExportCase):
         """R84."""
         good, bad = await self.upload(b"good"), await self.upload(b"bad")
         await self.quarantine(bad)
-        with self.assertLogs("mmr.tasks.export_walk", "WARNING") as logs:
+        with self.assertLogs("mmr.tasks.export_data", "WARNING") as logs:
             export_id = await self.start()
         await self.check(export_id, {good: b"good"})
-        self.assertIn(f"mxc://{HOST}/{bad}: it is quarantined", logs.output[0])
+        self.assertIn(f"mxc://{HOST}/{bad} is quarantined", logs.output[0])
         self.assertEqual((await self.task())["error_message"], "")
 
     async def test_what_cannot_be_read_is_named_and_the_rest_goes_on(self) -> None:
@@ -118,7 +118,7 @@ class ExportTests(ExportCase):
         (await self.path_of(lost)).unlink()
         self.damage(await self.path_of(short), b"short")
         files[await self.upload(b"last")] = b"last"
-        with self.assertLogs("mmr.tasks.export_walk", "ERROR") as logs:
+        with self.assertLogs("mmr.tasks.export_data", "WARNING") as logs:
             export_id = await self.start()
         await self.check(export_id, files)
         self.assertEqual(len(logs.output), 2)
@@ -133,7 +133,7 @@ class ExportTests(ExportCase):
         """R102. MMR only warns as well."""
         media_id = await self.upload(b"right")
         self.damage(await self.path_of(media_id), b"wrong")
-        with self.assertLogs("mmr.tasks.export_packing", "WARNING") as logs:
+        with self.assertLogs("mmr.tasks.export_data", "WARNING") as logs:
             export_id = await self.start()
         await self.check(export_id, {media_id: b"wrong"})
         self.assertIn(media_id, logs.output[0])
