@@ -37,6 +37,9 @@ class TokenCache:
         self._calls: SingleFlight[tuple[bytes, int], Verdict] = SingleFlight()
         self._generation = 0
 
+    def __len__(self) -> int:
+        return len(self._users) + len(self._refused)
+
     @staticmethod
     def key(host: str, token: str, asserted: str | None) -> bytes:
         """The key of a token at a host, used for an asserted user or for none."""
@@ -101,6 +104,9 @@ class _Expiring(Generic[V]):
         self._clock = clock
         self._size = size
         self._entries: OrderedDict[bytes, tuple[float, V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def get(self, key: bytes) -> V | None:
         entry = self._entries.get(key)

@@ -33,6 +33,7 @@ from mmr.datastores.s3_reader import S3Object, S3Stream
 from mmr.datastores.s3_writer import S3Writer
 from mmr.errors import StartupError
 from mmr.http.headers import describe_media
+from mmr.metrics import count_s3_operation
 from mmr.types import Kind
 from mmr.util.clock import Clock
 from mmr.util.threads import Runner
@@ -284,6 +285,7 @@ class S3Datastore:
         return int(answer["ContentLength"])
 
     def _sign(self, key: str, content_type: str, disposition: str) -> str:
+        count_s3_operation("RedirectGetObject")
         url: str = self.client.api.generate_presigned_url(
             "get_object",
             Params={

@@ -10,6 +10,14 @@ import boto3
 from botocore.config import Config as ClientConfig
 
 from mmr.datastores.s3_options import S3Options
+from mmr.metrics import count_s3_operation
+
+_OPERATIONS = {
+    "PutObject": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "GetObject": "GetObject",
+    "DeleteObject": "RemoveObject",
+}
 
 _REGION = "us-east-1"
 """What providers without regions expect in a signature."""
@@ -95,7 +103,7 @@ class S3Client:
         )
         key, secret = options.access_key or (None, None)
         # A session of our own: the default one is shared and not for threads.
-        return boto3.session.Session().client(
+        client = boto3.session.Session().client(
             "s3",
             endpoint_url=options.endpoint_url,
             region_name=options.region or _REGION,
@@ -103,3 +111,12 @@ class S3Client:
             aws_secret_access_key=secret,
             config=config,
         )
+        client.meta.events.register("before-call.s3", _count)
+        return client
+
+
+def _count(model: Any, **_: object) -> None:
+    """Count what MMR counts; a large object is one, however many parts it has."""
+    operation = _OPERATIONS.get(model.name)
+    if operation is not None:
+        count_s3_operation(operation)

@@ -24,6 +24,7 @@ from mmr.media.records import MediaRecords
 from mmr.media.rows import NewMedia, RemoteMediaRows
 from mmr.media.scanning import Scanning
 from mmr.media.transfer import HELD_BACK_BYTES, Transfer
+from mmr.metrics import observe_first_byte
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, Mxc
@@ -86,6 +87,7 @@ class _Fetch:
     wait_ms: int
     user: str | None
     transfer: Transfer
+    started: float
 
 
 class RemoteMedia:
@@ -158,7 +160,9 @@ class RemoteMedia:
         transfer = self._transfers.get(mxc)
         if transfer is None or not transfer.is_joinable:
             transfer = self._transfers[mxc] = Transfer(self._clock)
-            fetch = _Fetch(domain, mxc, wait_ms, user, transfer)
+            fetch = _Fetch(
+                domain, mxc, wait_ms, user, transfer, self._clock.monotonic()
+            )
             running = Deferred.fromCoroutine(self._run(fetch))
             if not running.called:
                 transfer.unwanted = lambda: self._give_up(fetch, running)
@@ -236,12 +240,27 @@ class RemoteMedia:
         self, fetch: _Fetch, remote: RemoteFile
     ) -> MediaRecord | None:
         received = Received()
-        body = _logged(fetch.mxc, remote.body)
+        body = self._watched(fetch, remote.body)
         try:
             return await self._receive_and_keep(fetch, remote, body, received)
         except DatastoreFull as full:
             await self._passing.run(fetch.mxc, body, fetch.transfer, received, full)
             return None
+
+    async def _watched(
+        self, fetch: _Fetch, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """The body, with its first byte measured and its failure logged."""
+        is_first = True
+        try:
+            async for piece in body:
+                if is_first:
+                    observe_first_byte(self._clock.monotonic() - fetch.started)
+                    is_first = False
+                yield piece
+        except MatrixError as error:
+            logger.warning("Fetching %s failed: %s", fetch.mxc, error)
+            raise
 
     async def _receive_and_keep(
         self,
@@ -326,12 +345,3 @@ class RemoteMedia:
             if record is None:
                 raise unavailable("The media could not be stored. Try again.") from None
             return record
-
-
-async def _logged(mxc: Mxc, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        async for piece in body:
-            yield piece
-    except MatrixError as error:
-        logger.warning("Fetching %s failed: %s", mxc, error)
-        raise

@@ -1,6 +1,11 @@
 """Prometheus metrics under MMR's names (tools reference 12)."""
 
-from mmr.metrics.gauges import register_cache, register_pool
+from mmr.metrics.gauges import (
+    register_cache,
+    register_figure,
+    register_pool,
+    show_figures,
+)
 from mmr.metrics.http import invalid_request, request_finished
 from mmr.metrics.labels import set_label_values
 from mmr.metrics.listener import metrics_site
@@ -9,7 +14,9 @@ from mmr.metrics.media import (
     count_passed_through,
     count_preview,
     count_remote_attempt,
+    count_s3_operation,
     count_thumbnail,
+    observe_first_byte,
     observe_media_age,
 )
 from mmr.metrics.registry import REGISTRY
@@ -20,12 +27,16 @@ __all__ = [
     "count_passed_through",
     "count_preview",
     "count_remote_attempt",
+    "count_s3_operation",
     "count_thumbnail",
     "invalid_request",
     "metrics_site",
+    "observe_first_byte",
     "observe_media_age",
     "register_cache",
+    "register_figure",
     "register_pool",
     "request_finished",
     "set_label_values",
+    "show_figures",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mmr.metrics.registry import REGISTRY
@@ -44,13 +44,49 @@ _BYTES = _Family("media_cache_num_bytes_used", "Bytes in the cache", "cache")
 _LIVE_BYTES = _Family("media_cache_num_live_bytes_used", "As num_bytes_used", "cache")
 
 
+# One number each, by name.
+_figures: dict[str, tuple[str, Read]] = {}
+
+
 class _Gauges(Collector):
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         families = (_WAITING, _RUNNING, _ITEMS, _LIVE_ITEMS, _BYTES, _LIVE_BYTES)
-        return (family.collect() for family in families)
+        yield from (family.collect() for family in families)
+        yield from _labelled.values()
+        for name, (help_text, read) in _figures.items():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            try:
+                yield kind(name.removesuffix("_total"), help_text, value=read())
+            except Exception:
+                logger.exception("Can't read the metric %s", name)
 
 
 REGISTRY.register(_Gauges())
+
+
+_labelled: dict[str, GaugeMetricFamily] = {}
+
+
+def register_figure(name: str, help_text: str, read: Read) -> None:
+    """Show one number; a counter when its name ends in ``_total``."""
+    _figures[name] = help_text, read
+
+
+def show_figures(
+    name: str, help_text: str, label: str, values: Mapping[str, float]
+) -> None:
+    """Show numbers that were found out just now, in the place of those before.
+
+    Args:
+        name: Of the gauge.
+        help_text: What it is.
+        label: The label that tells them apart.
+        values: By the label's value. From a fixed set (R107).
+    """
+    family = GaugeMetricFamily(name, help_text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    _labelled[name] = family
 
 
 def register_pool(name: str, waiting: Read, running: Read) -> None:

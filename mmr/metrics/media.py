@@ -9,7 +9,7 @@ from prometheus_client import Counter
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mmr.metrics.labels import host_label, size_labels
+from mmr.metrics.labels import OTHER, host_label, size_labels
 from mmr.metrics.plain import PlainHistogram
 from mmr.metrics.registry import REGISTRY
 
@@ -48,6 +48,20 @@ _PREVIEWS = Counter(
     ["type"],
     registry=REGISTRY,
 )
+_S3_OPERATIONS = Counter(
+    "media_s3_operations_total",
+    "Calls to object stores, counted before they are made",
+    ["operation"],
+    registry=REGISTRY,
+)
+# What is counted from the first day on shows as 0, not as a gap in a graph.
+for _kind in ("oembed", "opengraph", "calculated"):
+    _PREVIEWS.labels(_kind)
+for _operation in ("PutObject", "GetObject", "RemoveObject", "RedirectGetObject"):
+    _S3_OPERATIONS.labels(_operation)
+_REMOTE_ATTEMPTS.labels(OTHER)
+
+_FIRST_BYTE = PlainHistogram((0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120))
 _AGE = PlainHistogram(
     # From seconds to a year, as in MMR.
     (
@@ -64,6 +78,12 @@ class _Ages(Collector):
             "Age of the media that was served",
             buckets=_AGE.buckets(),
             sum_value=_AGE.sum,
+        )
+        yield HistogramMetricFamily(
+            "media_remote_first_byte_seconds",
+            "Time from a client's wish for a remote file to its first byte",
+            buckets=_FIRST_BYTE.buckets(),
+            sum_value=_FIRST_BYTE.sum,
         )
 
 
@@ -119,6 +139,18 @@ def count_remote_attempt(origin: str) -> None:
 def count_passed_through() -> None:
     """Count a remote file that there was no room for (R82)."""
     _PASSED_THROUGH.inc()
+
+
+def count_s3_operation(operation: str) -> None:
+    """Count a call: ``PutObject``, ``GetObject``, ``RemoveObject`` or
+    ``RedirectGetObject``. Any thread.
+    """
+    _S3_OPERATIONS.labels(operation).inc()
+
+
+def observe_first_byte(seconds: float) -> None:
+    """Count how long a remote file's first byte took. In the reactor's thread."""
+    _FIRST_BYTE.observe(seconds)
 
 
 def count_preview(kind: str) -> None:

@@ -26,14 +26,10 @@ from mmr.config import Config
 from mmr.errors import MatrixError
 from mmr.federation.own_keys import OwnKeys
 from mmr.http.guard import SystemResolver
-from mmr.metrics import (
-    register_cache,
-    register_pool,
-    set_label_values,
-)
+from mmr.metrics import set_label_values
 from mmr.server.clustering import mxc_of
 from mmr.server.foundations import sections_of
-from mmr.server.http_side import HttpSide
+from mmr.server.measuring import Measuring
 from mmr.tasks.recurring import RecurringJob, RecurringJobs
 from mmr.types import Mxc
 from mmr.util.threads import WorkerPool
@@ -44,7 +40,7 @@ _HOUR_MS = 3600 * 1000
 _FORGET_SERVERS_MS = 14 * 24 * _HOUR_MS
 
 
-class MediaRepoServer(HttpSide):
+class MediaRepoServer(Measuring):
     """Everything that one process runs."""
 
     _is_started = False
@@ -64,18 +60,8 @@ class MediaRepoServer(HttpSide):
         except BaseException:
             await self.stop()
             raise
-        register_pool("files", lambda: self.files.waiting, lambda: self.files.pending)
-        register_pool("s3", lambda: self.s3.waiting, lambda: self.s3.pending)
-        register_pool(
-            "thumbnails",
-            lambda: self.thumbnail_pool.waiting,
-            lambda: self.thumbnail_pool.running,
-        )
-        register_cache(
-            "media",
-            lambda: len(self.content_cache),
-            lambda: self.content_cache.size_bytes,
-        )
+        self.show_metrics()
+        await self.count_backlog()
         await self.task_engine.look()
         self.recurring.start()
         self._is_started = True
@@ -199,6 +185,7 @@ class MediaRepoServer(HttpSide):
     @cached_property
     def recurring(self) -> RecurringJobs:
         jobs = [
+            RecurringJob("count_backlog", 30, self.count_backlog),
             RecurringJob("flush_last_access", 10, lambda: self.last_access.flush()),
             RecurringJob("sweep_content_cache", SWEEP_SECONDS, self._sweep_content),
             # The homeserver may start after us, or be given another key by a reload.
