@@ -7,6 +7,7 @@ one record at a time, `mmr.archives.manifest_reader` gives one at a time.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ MAX_TEXT = 16 * 1024
 MAX_NUMBER = 2**63 - 1
 
 _SHA256_LENGTH = 64
+_NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
 
 
 class ManifestError(Exception):
@@ -112,7 +114,7 @@ def _checked(raw: Mapping[str, Any], key: str, is_number: bool) -> str | int:
         raise RecordError(f"{key} is not a text")
     if len(value) > MAX_TEXT:
         raise RecordError(f"{key} is longer than {MAX_TEXT} characters")
-    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if _NOT_IN_TEXTS.search(value):
         raise RecordError(f"{key} holds characters that no text has")
     return value
 

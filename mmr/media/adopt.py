@@ -12,6 +12,7 @@ from mmr.config import Config
 from mmr.datastores.base import Datastore, ObjectWriter
 from mmr.datastores.registry import Datastores, HasDatastores
 from mmr.errors import MatrixError, unavailable
+from mmr.media.adopt_located import LocatedObjects
 from mmr.media.adopt_rows import AdoptedRows, IdTaken, WrongHash
 from mmr.media.adopted import (
     AdoptedBody,
@@ -53,6 +54,7 @@ class Adoptions:
         datastores: Datastores,
         committer: ObjectCommitter,
         small_files: SmallFiles,
+        located: LocatedObjects,
         records: MediaRecords,
         scanning: Scanning,
         withdraw: Withdraw,
@@ -62,6 +64,7 @@ class Adoptions:
         self._datastores = datastores
         self._committer = committer
         self._small_files = small_files
+        self._located = located
         self._records = records
         self._scanning = scanning
         self._withdraw = withdraw
@@ -136,6 +139,27 @@ class Adoptions:
                     files[index][0], rows[index], result
                 )
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def adopt_located(
+        self, item: AdoptedMedia, datastore: Datastore, location: str
+    ) -> AdoptOutcome:
+        """Keep media whose object is in one of our datastores, and stays there.
+
+        Raises:
+            MatrixError: 5xx, as `adopt`.
+        """
+        refusal = _refused(item)
+        if refusal is not None:
+            return refusal
+        rows = self._rows_of(item)
+        result: MediaRecord | Exception
+        try:
+            result = await shield(
+                self._located.commit(datastore, location, rows, item.expected_bytes)
+            )
+        except Exception as error:
+            result = error
+        return await self._settle(item, rows, result)
 
     async def _adopt_large(
         self, item: AdoptedMedia, head: bytes, body: AdoptedBody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import AsyncIterator
 
 import attrs
@@ -11,6 +12,8 @@ from mmr.media.small_files import MAX_SMALL_BYTES
 from mmr.storage.media import MediaRecord
 from mmr.storage.objects import is_stand_in
 from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
+
+_NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -171,7 +174,7 @@ def fault_of(item: AdoptedMedia) -> str | None:
     if not (is_valid_server_name(item.origin) and is_valid_media_id(item.media_id)):
         return "its address is not a valid MXC URI"
     for text in (item.content_type, item.upload_name, item.user_id):
-        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        if _NOT_IN_TEXTS.search(text):
             return "a text of it holds characters that no text has"
     if not 0 <= item.creation_ts < 2**63:
         return "its creation time is none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from mmr.media.adopt import Adoptions
+from mmr.media.adopt_located import LocatedObjects
 from mmr.media.small_files import SmallFiles
 from mmr.server.moderation import Moderation
 from mmr.storage.adoption import AdoptionStore
@@ -22,6 +23,7 @@ class Adopting(Moderation):
             datastores=self.datastores,
             committer=self.committer,
             small_files=self._small_files,
+            located=LocatedObjects(self.db, self.stores.media, self.files),
             records=self.media_records,
             scanning=self.scanning,
             withdraw=self._withdraw,

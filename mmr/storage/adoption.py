@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,10 @@ T = TypeVar("T")
 
 # SQLite takes 32,766 values a statement; a media row has 11.
 _ROWS_A_STATEMENT = 500
+
+
+# All but `requires_auth`, which is in a table of its own.
+_columns = operator.attrgetter(*(each.name for each in attrs.fields(MediaRecord)[:-1]))
 
 
 class AdoptionStore:
@@ -95,7 +100,7 @@ class AdoptionStore:
         """
         added: set[Mxc] = set()
         for part in _parts(records):
-            groups, values = placeholders([attrs.astuple(each)[:-1] for each in part])
+            groups, values = placeholders([_columns(each) for each in part])
             txn.execute(
                 "INSERT INTO media (origin, media_id, upload_name,"  # noqa: S608
                 " content_type, user_id, sha256_hash, size_bytes, location,"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from mmr.storage import last_access, objects
@@ -80,6 +82,17 @@ class MediaStore:
             (media_id, origin),
         )
         return _record(row) if row else None
+
+    async def get_several(self, media: Sequence[Mxc]) -> dict[Mxc, MediaRecord]:
+        """The records of some media, as far as there are any."""
+        marks = ",".join("?" * len(media))
+        rows = await self._db.fetch_all(
+            "get_several_media",
+            f"{_SELECT} WHERE m.media_id IN ({marks})",
+            [mxc.media_id for mxc in media],
+        )
+        records = {Mxc(row[0], row[1]): _record(row) for row in rows}
+        return {mxc: records[mxc] for mxc in media if mxc in records}
 
     async def is_restricted(self, origin: str, media_id: str) -> bool:
         """Whether an id is frozen, with or without a record (D45)."""
@@ -204,9 +217,7 @@ class MediaStore:
         )
         if not objects.is_in_use_txn(txn, record.object_name):
             objects.uncount_object_txn(txn, record.object_name, record.size_bytes)
-        return attrs.evolve(
-            record, datastore_id=name.datastore_id, location=name.location
-        )
+        return moved
 
     def delete_media_txn(self, txn: Transaction, origin: str, media_id: str) -> bool:
         """Delete a record, and queue its object when nothing else refers to it.

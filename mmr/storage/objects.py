@@ -119,6 +119,17 @@ def queue_delete_txn(txn: Transaction, name: ObjectName, delay_ms: int = 0) -> N
     )
 
 
+def is_to_be_deleted_txn(txn: Transaction, name: ObjectName) -> bool:
+    """Whether the object is queued for deletion."""
+    return bool(
+        txn.fetch_value(
+            "SELECT EXISTS (SELECT 1 FROM mmr_object_deletes"
+            " WHERE datastore_id = ? AND location = ?)",
+            (name.datastore_id, name.location),
+        )
+    )
+
+
 def delete_failed_txn(txn: Transaction, name: ObjectName, error: str) -> None:
     """Note a failed deletion: the next try waits twice as long, a day at most."""
     txn.execute(

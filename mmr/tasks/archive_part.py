@@ -1,0 +1,165 @@
+"""One part of an archive as a stream of what is wanted of it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import BinaryIO, Generic, TypeVar
+
+import attrs
+
+from twisted.internet.defer import Deferred
+
+from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
+from mmr.util.threads import Runner
+
+T = TypeVar("T")
+
+_PIECE_BYTES = 256 * 1024
+
+
+@attrs.frozen(slots=True)
+class Wanted(Generic[T]):
+    """An entry that something wants.
+
+    Attributes:
+        data: All of it; None for a large one: see `PartStream.pieces`.
+    """
+
+    by: T
+    size: int
+    data: bytes | None
+
+
+class PartStream(Generic[T]):
+    """What a part has, unpacked in a pool thread while others are dealt with.
+
+    Args:
+        chunks: The bytes of the part.
+        find: Says what wants some entries, given names and sizes. Those that nothing
+            wants are left out. Called in a pool thread.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        find: Callable[[Collection[tuple[str, int]]], Mapping[str, T]],
+        threads: Runner,
+    ) -> None:
+        self._chunks = chunks
+        self._find = find
+        self._threads = threads
+        self._reader = PartReader()
+        self._events: deque[Wanted[T] | Piece | End | Refused] = deque()
+        self._is_over = False
+        # All of the large entry that came last was given out.
+        self._passed: Deferred[None] = Deferred()
+
+    def __aiter__(self) -> AsyncIterator[Wanted[T] | Refused]:
+        return self
+
+    async def __anext__(self) -> Wanted[T] | Refused:
+        """The next entry. What is left of a large one is passed over.
+
+        Raises:
+            ArchiveError: the rest can't be read.
+        """
+        while True:
+            event = await self._next()
+            if event is None:
+                raise StopAsyncIteration
+            if isinstance(event, Wanted):
+                self._passed = Deferred()
+            if not isinstance(event, Piece | End):
+                return event
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes of the large entry that came last."""
+        while True:
+            event = await self._next()
+            if not isinstance(event, Piece):
+                self._tell_passed()
+                return
+            yield event.data
+
+    async def passed(self, taker: Deferred[None]) -> None:
+        """Wait until somebody else has all `pieces`, or wants no more of them.
+
+        Args:
+            taker: Fires when it has ended.
+        """
+        taker.addBoth(lambda _: self._tell_passed())
+        await self._passed
+
+    def _tell_passed(self) -> None:
+        if not self._passed.called:
+            self._passed.callback(None)
+
+    async def _next(self) -> Wanted[T] | Piece | End | Refused | None:
+        while not self._events:
+            if self._is_over:
+                return None
+            if self._reader.wants_input:
+                await self._feed()
+            else:
+                self._events.extend(await self._threads.run(self._read))
+        return self._events.popleft()
+
+    async def _feed(self) -> None:
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self._reader.finish()
+            self._is_over = True
+            return
+        self._reader.feed(chunk)
+
+    def _read(self) -> list[Wanted[T] | Piece | End | Refused]:
+        """Some events. In a pool thread."""
+        events = self._reader.read()
+        sizes = [
+            (event.name, event.size if isinstance(event, Large) else len(event.data))
+            for event in events
+            if isinstance(event, Large | Small)
+        ]
+        wanted = self._find(sizes) if sizes else {}
+        return [
+            found for event in events if (found := _found(event, wanted)) is not None
+        ]
+
+
+def _found(
+    event: Event, wanted: Mapping[str, T]
+) -> Wanted[T] | Piece | End | Refused | None:
+    """An event as it is told; None: nobody wants it."""
+    if not isinstance(event, Small | Large):
+        return event
+    by = wanted.get(event.name)
+    if by is None:
+        return None
+    if isinstance(event, Large):
+        return Wanted(by, event.size, None)
+    return Wanted(by, len(event.data), event.data)
+
+
+@contextlib.asynccontextmanager
+async def spooled(
+    pieces: AsyncIterator[bytes], threads: Runner
+) -> AsyncIterator[BinaryIO]:
+    """Keep bytes in a file without a name for as long as they are needed."""
+    file: BinaryIO = await threads.run(tempfile.TemporaryFile)
+    try:
+        async for piece in pieces:
+            await threads.run(file.write, piece)
+        yield file
+    finally:
+        await threads.run(file.close)
+
+
+async def read_again(file: BinaryIO, threads: Runner) -> AsyncIterator[bytes]:
+    """The bytes of a file, from its beginning."""
+    await threads.run(file.seek, 0)
+    while piece := await threads.run(file.read, _PIECE_BYTES):
+        yield piece

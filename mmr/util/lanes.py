@@ -1,0 +1,73 @@
+"""Work that goes on beside its caller: so much at once, and none of it forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.python.failure import Failure
+
+
+class Lanes:
+    """Runs coroutines side by side, for as long as its ``async with`` lasts.
+
+    In the end they are waited for; if that end is an exception, they are cancelled.
+
+    Args:
+        count: How many at once.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._slots = DeferredSemaphore(count)
+        self._running: set[Deferred[None]] = set()
+        self._failure: Failure | None = None
+
+    async def start(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        """Begin some work as soon as there is a lane for it.
+
+        Returns:
+            Fires when it has ended, well or not.
+
+        Raises:
+            Exception: what earlier work has raised. Nothing new is begun then.
+        """
+        try:
+            await self._slots.acquire()
+            if self._failure is not None:
+                self._slots.release()
+                self._failure.raiseException()
+        except BaseException:
+            work.close()
+            raise
+        ended: Deferred[None] = Deferred()
+        running = Deferred.fromCoroutine(work)
+        self._running.add(running)
+        running.addErrback(self._note)
+        running.addBoth(lambda _: self._end(running, ended))
+        return ended
+
+    async def __aenter__(self) -> Lanes:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        """Wait until all has ended.
+
+        Raises:
+            Exception: the first one that any of the work has raised, if the caller has
+                not raised one itself.
+        """
+        for running in list(self._running) if error else []:
+            running.cancel()
+        while self._running:
+            await next(iter(self._running))
+        if self._failure is not None and not error:
+            self._failure.raiseException()
+
+    def _note(self, failure: Failure) -> None:
+        self._failure = self._failure or failure
+
+    def _end(self, running: Deferred[None], ended: Deferred[None]) -> None:
+        self._running.discard(running)
+        self._slots.release()
+        ended.callback(None)
