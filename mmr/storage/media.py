@@ -217,7 +217,9 @@ class MediaStore:
         )
         if not objects.is_in_use_txn(txn, record.object_name):
             objects.uncount_object_txn(txn, record.object_name, record.size_bytes)
-        return moved
+        return attrs.evolve(
+            record, datastore_id=name.datastore_id, location=name.location
+        )
 
     def delete_media_txn(self, txn: Transaction, origin: str, media_id: str) -> bool:
         """Delete a record, and queue its object when nothing else refers to it.
