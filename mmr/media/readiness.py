@@ -66,7 +66,8 @@ class Readiness:
             if store.kinds:
                 tests[f"datastore {store.id}"] = store.probe
         verdicts = await gatherResults(
-            [Deferred.fromCoroutine(self._works(*test)) for test in tests.items()]
+            [Deferred.fromCoroutine(self._works(*test)) for test in tests.items()],
+            consumeErrors=True,
         )
         faults = tuple(
             name for name, works in zip(tests, verdicts, strict=True) if not works
