@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -21,6 +27,8 @@ from mmr.interop.sources import SourceBusy, SourceError
 from mmr.media.adopted import AdoptedMedia, fault_of
 from mmr.types import Mxc
 from mmr.util.threads import Runner
+
+R = TypeVar("R")
 
 _ATTEMPTS = 4
 # After so many in a row that could not be had, the homeserver is down.
@@ -112,9 +120,10 @@ class Moving:
         self._reactor = reactor
         self._unlucky = 0
         self._is_over = False
+        self._pauses: set[Deferred[None]] = set()
 
     async def run(self, batches: AsyncIterator[Batch]) -> None:
-        """Handle everything.
+        """Handle everything. Cancelling stops it once what is under way has ended.
 
         Raises:
             MatrixError: our database or datastore doesn't work.
@@ -127,10 +136,26 @@ class Moving:
             lanes = [
                 Deferred.fromCoroutine(self._handle_all(queue)) for _ in range(_LANES)
             ]
-            # All of them end before the first failure is told.
-            for _, result in await DeferredList(lanes, consumeErrors=True):
-                if isinstance(result, Failure):
-                    raise result.value
+            await self._end_of(lanes)
+
+    async def _end_of(self, lanes: Sequence[Deferred[None]]) -> None:
+        """Wait for all of them, also when one has failed or the run is cancelled: what
+        is half stored by then is stored to its end.
+        """
+        ended = DeferredList(lanes, consumeErrors=True)
+        waiting: Deferred[None] = Deferred(lambda _: None)
+        ended.addCallback(lambda results: _wake(waiting, results))
+        try:
+            await waiting
+        except CancelledError:
+            self._is_over = True
+            for pause in tuple(self._pauses):
+                pause.cancel()
+            await ended
+            raise
+        for _, result in await ended:
+            if isinstance(result, Failure):
+                raise result.value
 
     async def _wanted(self, media: Sequence[Movable]) -> list[Movable]:
         if self._find_taken is None or not media:
@@ -169,7 +194,7 @@ class Moving:
                 handled = await self._handle(movable)
             except SourceBusy as error:
                 reason = str(error)
-                await deferLater(self._reactor, error.wait_s * (attempt + 1))
+                await self._pause(error.wait_s * (attempt + 1))
             except SourceError as error:
                 return Handled("failed", detail=str(error))
             else:
@@ -183,6 +208,14 @@ class Moving:
             )
         return Handled("failed", detail=reason)
 
+    async def _pause(self, seconds: float) -> None:
+        pause: Deferred[None] = deferLater(self._reactor, seconds)
+        self._pauses.add(pause)
+        try:
+            await pause
+        finally:
+            self._pauses.remove(pause)
+
     def _note(self, movable: Movable, handled: Handled) -> None:
         self.tally.counts[handled.word] += 1
         self.tally.size_bytes += handled.size_bytes
@@ -190,6 +223,12 @@ class Moving:
             self.tally.faults += 1
             self._tell(movable.media.mxc, handled)
         self._advance(1)
+
+
+def _wake(waiting: Deferred[None], results: R) -> R:
+    if not waiting.called:
+        waiting.callback(None)
+    return results
 
 
 async def read_in_threads(

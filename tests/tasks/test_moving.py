@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -159,6 +159,31 @@ class MovingTests(TestCase):
         self.assertEqual(str(failure.value), "The disk is full")
         # Nobody took another one after the failure.
         self.assertLess(len(waiting), 300)
+
+    async def test_cancelled_it_ends_what_is_under_way_and_no_more(self) -> None:
+        running: list[Deferred[None]] = []
+        begun = []
+
+        async def handle(each: Movable) -> Handled:
+            begun.append(each)
+            if each.media.media_id == "media7":
+                raise SourceBusy("not now", wait_s=60)
+            running.append(Deferred())
+            await running[-1]
+            return STORED
+
+        everything = [movable(f"media{number}") for number in range(1000)]
+        moving = self.moving(handle)
+        done = Deferred.fromCoroutine(moving.run(batches(everything)))
+        at_once = len(begun)
+        done.cancel()
+        self.assertNoResult(done)
+        for each in running:
+            each.callback(None)
+        self.failureResultOf(done, CancelledError)
+        self.assertEqual(len(begun), at_once)
+        self.assertEqual(moving.tally.counts["stored"], at_once - 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     async def test_large_ones_are_few_at_a_time(self) -> None:
         running: list[Deferred[None]] = []
