@@ -97,9 +97,19 @@ class QuotaReservation:
         return True
 
     def release_txn(self, txn: Transaction) -> None:
-        """Give the reservation up inside the transaction that books the upload."""
-        if self._reserved >= 0:
-            self._store.release_txn(txn, self._id)
+        """Give the reservation up inside the transaction that books the upload.
+
+        Raises:
+            MatrixError: 403 when it has ended by its age, and what it held is taken.
+        """
+        if self._reserved < 0 or self._store.release_txn(txn, self._id):
+            return
+        limits = self._limits.storage
+        if not self._store.reserve_txn(
+            txn, self._id, self._user_id, self._reserved, limits
+        ):
+            raise quota_exceeded()
+        self._store.release_txn(txn, self._id)
 
     async def release(self) -> None:
         """Give the reservation up: the upload failed, or took no new space."""

@@ -96,18 +96,25 @@ class QuotaStore:
         row = txn.fetchone()
         return Usage(int(row[0]), int(row[1])) if row else Usage(0, 0)
 
-    def release_txn(self, txn: Transaction, reservation_id: str) -> None:
-        """End a reservation, in the transaction that inserts the record."""
+    def release_txn(self, txn: Transaction, reservation_id: str) -> bool:
+        """End a reservation, in the transaction that inserts the record.
+
+        Returns:
+            Whether it was still there, see `delete_old`.
+        """
         txn.execute(
             "DELETE FROM mmr_quota_reservations WHERE id = ?", (reservation_id,)
         )
+        return txn.rowcount > 0
 
     async def release(self, reservation_id: str) -> None:
         """End the reservation of a failed upload."""
         await self._db.interaction("release_quota", self.release_txn, reservation_id)
 
     async def delete_old(self, age_ms: int) -> int:
-        """End reservations older than that by the database's clock: their process died.
+        """End reservations older than that by the database's clock.
+
+        Their process died, or the upload is so slow that it is counted anew at its end.
 
         Returns:
             How many there were.

@@ -26,6 +26,7 @@ async def main(reactor):
     try:
         await server.sweep.sweep(older_than_s=0)
         await server.sweep.delete_queued()
+        await server._expire_pending()
     finally:
         await server.stop()
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.harness import Answer, ServerCase
+from tests.harness import HOST, Answer, ServerCase
 
 UPLOAD = "/_matrix/media/v3/upload"
 USAGE = "/_matrix/media/unstable/org.matrix.msc4034/usage"
@@ -93,6 +93,24 @@ class QuotaCases(ServerCase):
         wire.abort()
         await self.eventually(lambda: self.reserved(0))
         await self.upload(body, token="bob-token")
+
+    async def test_an_upload_of_hours_is_counted_anew_at_its_end(self) -> None:
+        """R81: its reservation ended, as that of a killed process does."""
+        line = f"Content-Length: {BOB_BYTES - 1000}"
+        for others, status in ((b"x" * 900, 200), (b"y" * 5000, 403)):
+            wire = await self.wire()
+            wire.send(self.head("POST", UPLOAD, line, token="bob-token") + others[:1])
+            await self.eventually(lambda: self.reserved(1))
+            self.assertEqual(await self.server.stores.quotas.delete_old(-60_000), 1)
+            await self.upload(others, token="bob-token")
+            wire.send(bytes(BOB_BYTES - 1001))
+            self.assertEqual((await wire.answer()).status, status)
+            self.assertEqual(await self.count("mmr_quota_reservations"), 0)
+            query = "SELECT media_id FROM media"
+            for row in await self.server.db.fetch_all("all", query):
+                await self.server.db.interaction(
+                    "delete", self.server.stores.media.delete_media_txn, HOST, row[0]
+                )
 
     async def reserved(self, count: int) -> bool:
         return await self.count("mmr_quota_reservations") == count
