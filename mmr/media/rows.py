@@ -9,7 +9,7 @@ from mmr.media.commit import StoredAt
 from mmr.storage.errors import MediaExists
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.storage.media_ids import MediaIdStore
-from mmr.storage.objects import ObjectName
+from mmr.storage.objects import ObjectName, is_stand_in
 from mmr.storage.pending import PendingStore
 from mmr.storage.transaction import Transaction
 
@@ -139,7 +139,19 @@ def found_record(
     stored: StoredAt,
     missing: ObjectName | None,
 ) -> MediaRecord:
-    """A record that was there already; it gets the new bytes if its own are gone."""
-    if record.object_name != missing or record.sha256_hash != stored.sha256_hash:
+    """A record that was there already; it gets the new bytes if its own are gone.
+
+    So does one whose own were never compared with anything: a Synapse's file that was
+    taken over in place, and is missing.
+    """
+    is_lost = record.object_name == missing and record.sha256_hash == stored.sha256_hash
+    if not (is_lost or is_stand_in(record.sha256_hash)):
         return record
-    return store.move_media_txn(txn, record, stored.name)
+    moved = attrs.evolve(
+        record,
+        datastore_id=stored.name.datastore_id,
+        location=stored.name.location,
+        sha256_hash=stored.sha256_hash,
+        size_bytes=stored.size_bytes,
+    )
+    return store.move_media_txn(txn, record, moved)

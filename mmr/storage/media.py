@@ -201,25 +201,33 @@ class MediaStore:
             raise MediaExists(f"{record.origin}/{record.media_id}")
 
     def move_media_txn(
-        self, txn: Transaction, record: MediaRecord, name: ObjectName
+        self, txn: Transaction, record: MediaRecord, moved: MediaRecord
     ) -> MediaRecord:
-        """Let a record point at another object with the same content.
+        """Let a record point at another object; gives the record as it is then.
 
         The caller holds the lock of the hash. The old object, which is gone or
         damaged, isn't deleted: its disk may only be away for a while.
+
+        Args:
+            moved: The same record with the new object, and its hash and size.
         """
-        if not objects.is_in_use_txn(txn, name):
-            objects.count_object_txn(txn, name, record.size_bytes)
+        if not objects.is_in_use_txn(txn, moved.object_name):
+            objects.count_object_txn(txn, moved.object_name, moved.size_bytes)
         txn.execute(
-            "UPDATE media SET datastore_id = ?, location = ?"
-            " WHERE media_id = ? AND origin = ?",
-            (name.datastore_id, name.location, record.media_id, record.origin),
+            "UPDATE media SET datastore_id = ?, location = ?, sha256_hash = ?,"
+            " size_bytes = ? WHERE media_id = ? AND origin = ?",
+            (
+                moved.datastore_id,
+                moved.location,
+                moved.sha256_hash,
+                moved.size_bytes,
+                record.media_id,
+                record.origin,
+            ),
         )
         if not objects.is_in_use_txn(txn, record.object_name):
             objects.uncount_object_txn(txn, record.object_name, record.size_bytes)
-        return attrs.evolve(
-            record, datastore_id=name.datastore_id, location=name.location
-        )
+        return moved
 
     def delete_media_txn(self, txn: Transaction, origin: str, media_id: str) -> bool:
         """Delete a record, and queue its object when nothing else refers to it.

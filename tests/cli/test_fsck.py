@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 
 from mmr.cli.fsck import check, parser
+from mmr.storage.datastore_totals import DatastoreTotal
+from mmr.storage.objects import ObjectName, stand_in_hash
+from mmr.storage.registrations import Registration
 
 from tests.harness import HOST, jpeg
 from tests.rest.admin.test_datastores import AdminDatastoreCase
@@ -146,6 +151,39 @@ class RefetchTests(RemoteCase):
             answer = await self.fetch(media_id)
             self.assertEqual(answer.body, content + media_id.encode())
             self.assertEqual(await check(self.server, options), 0)
+
+    async def test_what_was_taken_over_and_never_read_comes_back(self) -> None:
+        """A Synapse's file is missing, and nobody knows its hash."""
+        self.reply_file(b"content")
+        await self.fetch()
+        record = await self.remote_record()
+        assert record is not None
+        await self.server.db.interaction(
+            "delete",
+            self.server.stores.media.delete_media_txn,
+            record.origin,
+            record.media_id,
+        )
+        await self.server.sweep.delete_queued()
+        name = ObjectName("folder", "remote_content/remote/ab/cd/ef")
+        lost = attrs.evolve(
+            record,
+            sha256_hash=stand_in_hash(name),
+            size_bytes=6,
+            location=name.location,
+        )
+        registrations = self.server.stores.registrations
+        await registrations.register([Registration(lost, False, 1)])
+        options = parser().parse_args(["-refetch"])
+        self.assertEqual(await check(self.server, options), 0)
+        answer = await self.fetch()
+        self.assertEqual(answer.body, b"content")
+        healed = await self.remote_record()
+        assert healed is not None
+        self.assertEqual(healed.sha256_hash, record.sha256_hash)
+        self.assertEqual(healed.size_bytes, 7)
+        totals = await self.server.stores.datastores.get_totals()
+        self.assertEqual(totals["folder"], DatastoreTotal(7, 1))
 
     async def test_what_its_origin_has_no_more_is_left(self) -> None:
         self.reply_file(b"content")
