@@ -20,7 +20,7 @@ from mmr.config import load_config
 from tests.integration.process import Child, answers, free_port
 from tests.packaging.checkout import ROOT
 
-RUN = ROOT / "docker/run.sh"
+RUN = ROOT / "docker/run.py"
 COMPOSE = ROOT / "contrib/docker-compose.yaml"
 
 
@@ -30,13 +30,11 @@ def run(folder: Path, *arguments: str, **environment: str) -> str:
     programs.mkdir(exist_ok=True)
     fake = programs / "mmr"
     fake.write_text(
-        "#!/bin/sh\n"
-        f'if [ "$1" = --generate-config ]; then exec {sys.executable} -m mmr "$@"; fi\n'
-        'echo "uid=$(id -u) gid=$(id -g) groups=$(id -G) in=$PWD got=$*"\n'
+        '#!/bin/sh\necho "uid=$(id -u) gid=$(id -g) groups=$(id -G) in=$PWD got=$*"\n'
     )
     fake.chmod(0o755)
     done = subprocess.run(
-        [str(RUN), *arguments],
+        [sys.executable, str(RUN), *arguments],
         env={
             "PATH": f"{programs}:{os.environ['PATH']}",
             "REPO_CONFIG": str(folder / "data/media-repo.yaml"),
@@ -113,7 +111,7 @@ class TestEntryPoint:
         run(volumes)
         path = volumes / "data/media-repo.yaml"
         path.write_text(path.read_text().replace("port: 8000", f"port: {port}"))
-        child = Child([str(RUN)], volumes / "log", environment)
+        child = Child([sys.executable, str(RUN)], volumes / "log", environment)
         child.start()
         try:
             child.wait_until(lambda: answers(port, "/healthz"))
@@ -131,11 +129,22 @@ class TestImage:
         assert "EXPOSE 8000" in self.text
         assert "\nUSER mmr\n" in self.text
 
+    def test_it_keeps_no_package_manager_and_no_compiler(self) -> None:
+        """R109: the base image is the slim one, and what installs is removed."""
+        assert "-slim" in self.text
+        last = self.text.rsplit("FROM ", 1)[1]
+        for name in ("apt*", "dpkg*", "pip*"):
+            assert re.search(rf"rm -rf [^&]*/{re.escape(name)}", last), name
+        assert "gcc" not in last
+        assert 'ENTRYPOINT ["tini", "--", "run.py"]' in last
+
     def test_all_that_is_copied_is_sent_to_the_builder(self) -> None:
         """And all that the installation reads."""
         allowed = set(self.sent())
         assert all((ROOT / name).exists() for name in allowed)
-        copied = re.findall(r"^COPY (?!--from)(\S+) ", self.text, re.MULTILINE)
+        copied = re.findall(
+            r"^COPY (?:--chmod=\S+ )?(?!--)(\S+) ", self.text, re.MULTILINE
+        )
         assert set(copied) - {"."} <= allowed
         needed = {"constraints.txt", "setup.cfg", "pyproject.toml", "mmr", "twisted"}
         assert needed | {"README.md", "LICENSE", "MANIFEST.in"} <= allowed
