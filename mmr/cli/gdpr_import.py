@@ -7,17 +7,12 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmr.archives.catalogue import State
+from mmr.cli.archive_folder import Reception, read_folder
 from mmr.cli.arguments import Arguments
-from mmr.cli.moving import human, one_line
-from mmr.cli.offline import FOUND, OK, run_offline
-from mmr.cli.progress import ProgressBar
+from mmr.cli.offline import run_offline
 from mmr.server import MediaRepoServer
-from mmr.tasks.archive_checks import DryKeeper, Verification
-from mmr.tasks.archive_import import ArchiveImport, Keeper
+from mmr.tasks.archive_checks import Verification
 from mmr.tasks.archive_judge import Judge
-from mmr.tasks.archive_records import ArchiveRecords, Problem
-from mmr.tasks.folder_import import FolderImport
 
 _EXAMPLES = """\
   mmr-gdpr-import -config media-repo.yaml -directory ./gdpr-data
@@ -70,57 +65,22 @@ def parser() -> Arguments:
 
 async def import_folder(server: MediaRepoServer, options: Namespace) -> int:
     """Do what the options say; gives the exit status."""
-    bar = ProgressBar("media", 0)
-
-    def tell(problem: Problem) -> None:
-        bar.clear()
-        words = (problem.word, problem.what, problem.detail)
-        print("\t".join(map(one_line, words)), flush=True)
-
-    check = Verification(server.datastores, server.files).check
-    records = ArchiveRecords(
-        media=server.stores.media,
-        threads=server.files,
+    reception = Reception(
+        home=server.stores.media,
+        keeper=server.adoptions,
         make_judge=lambda header: Judge(
             header, lambda: server.config, server.clock, options.onlyEntity
         ),
-        tell=tell,
-        advance=lambda count: bar.add(count),
+        datastores=server.datastores,
+        threads=server.files,
+    )
+    check = Verification(server.datastores, server.files).check
+    return await read_folder(
+        options.directory,
+        reception,
+        dry_run=options.dryRun,
         check=check if options.verify else None,
     )
-    keeper: Keeper = DryKeeper(server.files) if options.dryRun else server.adoptions
-    importer = ArchiveImport(records, keeper, server.datastores, server.files)
-    folder = FolderImport(options.directory, records, importer, server.files)
-    try:
-        await folder.find_manifest()
-        bar = ProgressBar("media", await records.count())
-        try:
-            await records.sort_out()
-            if not options.verify:
-                await folder.read_parts()
-            await records.tell_missing()
-        finally:
-            bar.finish()
-            _summarise(records, options)
-        return await _status(records)
-    finally:
-        await records.close()
-
-
-def _summarise(records: ArchiveRecords, options: Namespace) -> None:
-    for word, count in sorted(records.tally.items()):
-        would = "would be " if options.dryRun and word == "stored" else ""
-        print(f"{would}{word}: {count}", file=sys.stderr)
-    if records.size_bytes:
-        print(f"together: {human(records.size_bytes)}", file=sys.stderr)
-
-
-async def _status(records: ArchiveRecords) -> int:
-    """What was damaged in one part may have been whole in another."""
-    rest = records.tally.total() - records.tally["stored"] - records.tally["known"]
-    rest -= records.tally["damaged"]
-    rest += await records.count(State.DAMAGED)
-    return FOUND if rest else OK
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class ArchiveImport:
 
     Args:
         records: What the manifest lists, once it is found.
-        datastores: Those that URLs of the manifest may mean.
+        datastores: Those that URLs of the manifest may mean; None: there are none.
         threads: Unpacks.
     """
 
@@ -62,7 +62,7 @@ class ArchiveImport:
         self,
         records: ArchiveRecords,
         keeper: Keeper,
-        datastores: Datastores,
+        datastores: Datastores | None,
         threads: Runner,
     ) -> None:
         self._records = records
@@ -110,6 +110,8 @@ class ArchiveImport:
 
     async def adopt_urls(self) -> None:
         """Have a look at our buckets for what no part held. Nothing is copied."""
+        if self._datastores is None:
+            return
         async for batch in self._records.with_urls():
             for item, url in batch:
                 place = locate(self._datastores.places(), url)

@@ -10,8 +10,10 @@ from collections.abc import (
     Callable,
     Collection,
     Iterator,
+    Mapping,
     Sequence,
 )
+from typing import Protocol
 
 import attrs
 
@@ -19,7 +21,7 @@ from mmr.archives.catalogue import BATCH, Catalogue, State
 from mmr.archives.manifest import ManifestHeader, MediaEntry
 from mmr.archives.manifest_reader import ManifestReader, Refused
 from mmr.media.adopted import AdoptedMedia, Adoption, AdoptOutcome, compare
-from mmr.storage.media import MediaRecord, MediaStore
+from mmr.storage.media import MediaRecord
 from mmr.tasks.archive_judge import Judge, Misplaced, NotWanted
 from mmr.tasks.archive_part import spooled
 from mmr.types import Mxc
@@ -57,10 +59,19 @@ Check = Callable[[AdoptedMedia, MediaRecord], Awaitable[AdoptOutcome]]
 """Says what it means that a media is here already."""
 
 
+class Home(Protocol):
+    """Where the media moves to."""
+
+    async def get_several(self, media: Sequence[Mxc]) -> Mapping[Mxc, MediaRecord]:
+        """The records of some media, as far as there are any."""
+        ...
+
+
 class ArchiveRecords:
     """What the manifest lists.
 
     Args:
+        media: Knows what is here already.
         check: Says of media with a record here whether that is the same.
         make_judge: Called once the manifest is read.
         tell: Is told of everything that isn't imported, as it is found.
@@ -74,7 +85,7 @@ class ArchiveRecords:
     def __init__(
         self,
         *,
-        media: MediaStore,
+        media: Home,
         threads: Runner,
         make_judge: Callable[[ManifestHeader], Judge],
         tell: Callable[[Problem], None],
