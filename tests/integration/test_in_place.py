@@ -1,4 +1,4 @@
-"""A real Synapse's media, served by mmr from where it is, and copied later."""
+"""A real Synapse's media: served from where it is and copied later, or in an archive."""
 
 from __future__ import annotations
 
@@ -97,3 +97,27 @@ def test_every_byte_from_the_first_minute_on(
     # What was there several times is one object now.
     contents = {stored.content for stored in old.media}
     assert len(server.objects()) == len(contents)
+
+
+def test_a_synapse_that_does_not_run_moves_through_an_archive(
+    old: FilledSynapse, make_server: MakeServer, tmp_path: Path
+) -> None:
+    old.synapse.stop()
+    archive = tmp_path / "archive"
+    done = run(
+        "export_synapse_for_import",
+        "--homeserver-config",
+        old.config,
+        "-destination",
+        archive,
+        "-partSize",
+        500_000,
+    )
+    media = [each for each in old.media if each.user and not each.is_quarantined]
+    assert (done.status, done.count("exported")) == (0, len(media)), done
+    server = make_server()
+    done = run("gdpr_import", "-config", server.config_path, "-directory", archive)
+    assert done.status == 0, done
+    server.start()
+    for stored in media:
+        check_content(stored, server.download(stored.mxc))

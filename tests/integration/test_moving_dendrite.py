@@ -187,6 +187,23 @@ def test_what_can_not_be_moved_is_named_and_the_rest_goes_on(
     assert len(idle.objects()) == 1
 
 
+def test_all_media_comes_through_an_archive(
+    idle: Server, dendrite: Dendrite, tmp_path: Path
+) -> None:
+    for media_id, data in CONTENTS.items():
+        dendrite.add(media_id, data)
+    archive = tmp_path / "archive"
+    flags = ("-serverName", SERVER_NAME, dendrite.flag, "-destination", archive)
+    done = run("export_dendrite_for_import", *flags, "-mediaDirectory", dendrite.media)
+    assert (done.status, done.count("exported")) == (0, 3), done
+    done = run("gdpr_import", "-config", idle.config_path, "-directory", archive)
+    assert done.status == 0, done
+    idle.start()
+    check_served(idle, CONTENTS, SERVER_NAME)
+    ((user_id, created),) = set(rows(idle, "SELECT user_id, creation_ts FROM media"))
+    assert (user_id, created) == (ALICE, 1_600_000_000_000)
+
+
 def test_mistakes_are_told(idle: Server, dendrite: Dendrite, tmp_path: Path) -> None:
     empty = tmp_path / "empty.db"
     empty.touch()
