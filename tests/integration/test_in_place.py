@@ -1,4 +1,4 @@
-"""A real Synapse's media: served from where it is and copied later, or in an archive."""
+"""A real Synapse's media: served where it is and copied later, or in an archive."""
 
 from __future__ import annotations
 
