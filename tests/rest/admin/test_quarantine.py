@@ -27,7 +27,6 @@ _ROUTES = (
     "/_matrix/media/v3/thumbnail/{host}/{id}?width=96&height=96&method=crop",
     MEDIA + "/info/{host}/{id}",
 )
-_SIZE = "width=96&height=96"
 _HEADERS: tuple[dict[str, str], ...] = ({}, {"Range": "bytes=0-3"})
 
 
@@ -249,28 +248,6 @@ class QuarantineTests(AdminCase):
 
 class PostgresQuarantineTests(QuarantineTests):
     engine: ClassVar[str] = "postgres"
-
-
-class ReplacementTests(AdminCase):
-    config: ClassVar[dict[str, Any]] = {
-        "quarantine": {"replaceThumbnails": True, "replaceDownloads": True}
-    }
-
-    async def test_pictures_take_the_place_of_quarantined_media(self) -> None:
-        """With their own type and length (D9, D10)."""
-        media_id = await self.upload(b"secret" * 100, "text/plain")
-        await self.post(f"quarantine/{HOST}/{media_id}")
-        for end in (
-            f"download/{HOST}/{media_id}",
-            f"thumbnail/{HOST}/{media_id}?{_SIZE}",
-        ):
-            wire = await self.wire()
-            wire.send(self.head("GET", f"/_matrix/client/v1/media/{end}"))
-            answer = await wire.answer()
-            self.assertEqual(answer.status, 200)
-            self.assertEqual(answer.headers["content-type"], "image/png")
-            self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
-            self.assertTrue(answer.body.startswith(b"\x89PNG"))
 
 
 class ForbiddenToLocalAdminsTests(AdminCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from tests.harness import ALICE, HOST, png
+from tests.homeserver import error_reply
 from tests.rest.admin.case import MEDIA, ROOM, TOKENS, AdminCase, path_of
 
 _GLOBAL = ("shared secret", "repository admin")
@@ -106,9 +107,11 @@ class PostgresRoleTests(RoleTests):
 class OtherHomeserverTests(AdminCase):
     """Of the kind ``matrix``, as MMR's default is."""
 
+    kind: ClassVar[str] = "matrix"
+
     def write_config(self, cs_api: str) -> None:
         super().write_config(cs_api)
-        text = self.config_file.read_text().replace("synapse", "matrix")
+        text = self.config_file.read_text().replace("synapse", self.kind)
         self.config_file.write_text(text)
 
     async def test_local_admins_are_found_by_the_specifications_whois(self) -> None:
@@ -122,3 +125,29 @@ class OtherHomeserverTests(AdminCase):
         answer: Any = await self.post(f"purge/room/{_ROOM_ID}")
         self.assertGreaterEqual(answer.status, 400)
         self.assertNotEqual(answer.status, 401)
+
+
+class DendriteTests(OtherHomeserverTests):
+    kind: ClassVar[str] = "dendrite"
+
+
+class FailingProbeTests(AdminCase):
+    async def test_a_homeserver_that_fails_to_answer_probes_still_signs_users_in(
+        self,
+    ) -> None:
+        """D34, R47: its admins are none meanwhile, and are again at once after."""
+        media_id = await self.upload(png())
+        path = f"purge/{HOST}/{media_id}"
+        self.assertEqual((await self.post(path, token="bob-token")).status, 403)
+        self.homeserver.override = error_reply(500, "M_UNKNOWN")
+        for _ in range(20):
+            answer = await self.post(path, token="bob-token")
+            self.assertEqual(answer.status, 403)
+            self.assertEqual(answer.json["errcode"], "M_FORBIDDEN")
+        probes = [s for s in self.homeserver.requests if "whois" in s.path]
+        self.assertLess(len(probes), 15)
+        self.homeserver.override = None
+        self.homeserver.users["new-token"] = ALICE
+        self.assertEqual((await self.download(media_id, token="new-token")).status, 200)
+        answer = await self.post(path, token="admin-token")
+        self.assertEqual(answer.status, 200)
