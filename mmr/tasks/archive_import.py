@@ -5,7 +5,7 @@ Everything can be done again: what is here already is passed over.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from mmr.archives.manifest import MANIFEST_NAME
@@ -149,7 +149,7 @@ class ArchiveImport:
 
     def _find(
         self, entries: Collection[tuple[str, int]]
-    ) -> Mapping[str, list[AdoptedMedia]]:
+    ) -> dict[str, list[AdoptedMedia]]:
         """What entries of a part are wanted for. Called in a pool thread."""
         wanted: dict[str, list[AdoptedMedia]] = {}
         sizes = dict(entries)
@@ -195,7 +195,7 @@ class ArchiveImport:
                 await self._records.settle([(item, outcome)])
 
 
-def _manifest_of(entries: Collection[tuple[str, int]]) -> Mapping[str, bool]:
+def _manifest_of(entries: Collection[tuple[str, int]]) -> dict[str, bool]:
     return {name: True for name, _ in entries if name == MANIFEST_NAME}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import BinaryIO, Generic, TypeVar
 
 import attrs
@@ -45,7 +45,7 @@ class PartStream(Generic[T]):
     def __init__(
         self,
         chunks: AsyncIterator[bytes],
-        find: Callable[[Collection[tuple[str, int]]], Mapping[str, T]],
+        find: Callable[[Collection[tuple[str, int]]], dict[str, T]],
         threads: Runner,
     ) -> None:
         self._chunks = chunks
@@ -70,7 +70,7 @@ class PartStream(Generic[T]):
             event = await self._next()
             if event is None:
                 raise StopAsyncIteration
-            if isinstance(event, Wanted):
+            if isinstance(event, Wanted) and event.data is None:
                 self._passed = Deferred()
             if not isinstance(event, Piece | End):
                 return event
@@ -80,7 +80,7 @@ class PartStream(Generic[T]):
         while True:
             event = await self._next()
             if not isinstance(event, Piece):
-                self._tell_passed()
+                _fire(self._passed)
                 return
             yield event.data
 
@@ -90,12 +90,10 @@ class PartStream(Generic[T]):
         Args:
             taker: Fires when it has ended.
         """
-        taker.addBoth(lambda _: self._tell_passed())
-        await self._passed
-
-    def _tell_passed(self) -> None:
-        if not self._passed.called:
-            self._passed.callback(None)
+        passed = self._passed
+        # It may end long after the next entry has begun.
+        taker.addBoth(lambda _: _fire(passed))
+        await passed
 
     async def _next(self) -> Wanted[T] | Piece | End | Refused | None:
         while not self._events:
@@ -130,13 +128,19 @@ class PartStream(Generic[T]):
         ]
 
 
+def _fire(passed: Deferred[None]) -> None:
+    if not passed.called:
+        passed.callback(None)
+
+
 def _found(
-    event: Event, wanted: Mapping[str, T]
+    event: Event, wanted: dict[str, T]
 ) -> Wanted[T] | Piece | End | Refused | None:
     """An event as it is told; None: nobody wants it."""
     if not isinstance(event, Small | Large):
         return event
-    by = wanted.get(event.name)
+    # A second entry of that name is of no use.
+    by = wanted.pop(event.name, None)
     if by is None:
         return None
     if isinstance(event, Large):
