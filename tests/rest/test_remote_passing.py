@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
-from unittest import SkipTest
 
 from mmr.media import passing
 from mmr.media.transfer import HELD_BACK_BYTES
@@ -24,6 +22,7 @@ from tests.rest.remote_case import (
     send_chunk,
     send_file,
 )
+from tests.small_disk import mount_small_disk
 
 CONTENT = os.urandom(1_000_000)
 HALF = len(CONTENT) // 2
@@ -283,11 +282,7 @@ class SmallDiskTest(RemoteCase):
 
     def make_folder(self) -> Path:
         folder = super().make_folder()
-        mount = shutil.which("mount")
-        command = [mount or "mount", "-t", "tmpfs", "-o", "size=12m", "none"]
-        if mount is None or subprocess.run([*command, str(folder)]).returncode:
-            raise SkipTest("mounting a small file system needs root")
-        self.addCleanup(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+        mount_small_disk(self, folder, megabytes=12)
         return folder
 
     def change_config(self, settings: dict[str, Any]) -> None:
