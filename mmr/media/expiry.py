@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _DAY_MS = 24 * 3600 * 1000
 _BATCH = 50
 _BLURHASH_BATCH = 500
+_ALL = 1 << 31
 
 
 class ThumbnailExpiry:
@@ -65,6 +66,14 @@ class ThumbnailExpiry:
             return False
         older, _ = await count(before_ts, 1)
         return older > 0
+
+    async def count(self) -> int:
+        """How many are too old now."""
+        before_ts = self._before_ts()
+        if before_ts is None:
+            return 0
+        older, _ = await self._thumbnails.count_around(before_ts, _ALL)
+        return older
 
     async def expire(self, report: Report = silent) -> int:
         """Remove what is too old now.

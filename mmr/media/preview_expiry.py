@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 _DAY_MS = 24 * 3600 * 1000
 _BATCH = 100
+_ALL = 1 << 31
 
 
 class PreviewExpiry:
@@ -47,6 +48,14 @@ class PreviewExpiry:
             return False
         older, _ = await count(until, 1)
         return older > 0
+
+    async def count(self) -> int:
+        """How many are too old now."""
+        until = self._until()
+        if until is None:
+            return 0
+        older, _ = await self._store.count_around(until, _ALL)
+        return older
 
     async def expire(self, report: Report = silent) -> int:
         """Remove what is too old now.

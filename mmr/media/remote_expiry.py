@@ -51,6 +51,14 @@ class RemoteMediaExpiry:
         found, _ = await self._selections.page(wanted, None, 1)
         return bool(found)
 
+    async def count(self) -> int:
+        """How many are too old now."""
+        before_ts = self._before_ts()
+        if before_ts is None:
+            return 0
+        wanted = selections.remote(before_ts, self._our_servers())
+        return await self._purge.count(wanted)
+
     async def expire(self, report: Report = silent) -> int:
         """Remove what is too old now.
 

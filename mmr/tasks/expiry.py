@@ -19,6 +19,10 @@ class Expiry(Protocol):
         """Whether there is something to remove now."""
         ...
 
+    async def count(self) -> int:
+        """How much that is."""
+        ...
+
     async def expire(self, report: Report) -> int:
         """Remove it. Tells how many there were."""
         ...
@@ -33,10 +37,14 @@ class ExpiryRunner:
     async def run(self, task: Task, reporter: TaskReporter) -> None:
         """Remove what is too old by now, also after a restart."""
 
-        async def report(done: int) -> None:
-            await reporter.report(Progress(done=done, total=done))
+        before = task.progress
+        total = before.total or await self._expiry.count()
 
-        done = await self._expiry.expire(report)
+        async def report(done: int) -> None:
+            done += before.done
+            await reporter.report(Progress(done=done, total=max(done, total)))
+
+        done = before.done + await self._expiry.expire(report)
         await reporter.report(Progress(done=done, total=done), now=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from mmr.media import patience
+from mmr.storage.tasks import Progress, TaskStore
+from mmr.tasks import engine
 
 from tests.harness import png
 from tests.rest.admin.case import AdminCase
@@ -52,6 +54,41 @@ class ExpiryTests(AdminCase):
         self.assertEqual(len(await self.run_tasks()), 2)
         self.assertEqual((await self.download(self.local)).status, 200)
         await self.check_consistent()
+
+    async def test_it_shows_how_much_there_is_from_the_start(self) -> None:
+        for number in range(120):
+            media_id = await self.upload(b"%d" % number, "a/b")
+            await self.insert_remote(media_id)
+        self.later(31)
+        totals: list[tuple[int, int]] = []
+        report = TaskStore.report
+
+        async def seen(store: TaskStore, task: int, progress: Any, *more: Any) -> bool:
+            totals.append((progress.done, progress.total))
+            return await report(store, task, progress, *more)
+
+        self.patch(TaskStore, "report", seen)
+        self.patch(engine, "_REPORT_SECONDS", 0.0)
+        [task] = await self.run_tasks()
+        self.assertEqual(
+            totals, [(0, 0), (50, 121), (100, 121), (121, 121), (121, 121)]
+        )
+        self.assertEqual(
+            (task["progress"]["done"], task["progress"]["total"]), (121, 121)
+        )
+
+    async def test_an_interrupted_run_goes_on_where_it_was(self) -> None:
+        task = await self.server.stores.tasks.create(
+            "recurring_purge_remote_media", {}, 1
+        )
+        await self.server.stores.tasks.report(task.id, Progress(done=9, total=10), 1)
+        self.later(31)
+        await self.server.task_engine.look()
+        await self.eventually(lambda: self.server.task_engine.running == 0)
+        [shown] = (await self.read("tasks/all")).json
+        self.assertEqual(
+            (shown["progress"]["done"], shown["progress"]["total"]), (10, 10)
+        )
 
     async def test_it_shows_in_the_audit_log(self) -> None:
         self.later(31)
