@@ -78,9 +78,13 @@ def test_every_byte_from_the_first_minute_on(
     assert done.count("known") == len(old.media) - 1
     check_here(server, late)
 
-    poll(lambda: left(server) == 0, "the transfer", 60)
-    for stored in old.media:
-        check_here(server, stored)
+    def is_over() -> bool:
+        for stored in old.media:
+            check_here(server, stored)
+        return left(server) == 0
+
+    poll(is_over, "the transfer", 120)
+    is_over()
     after = snapshot(old)
     assert {path: after[path] for path in before} == before
     for stored in old.media:
