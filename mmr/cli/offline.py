@@ -29,19 +29,41 @@ Work = Callable[[MediaRepoServer], Awaitable[int]]
 
 def run_offline(paths: Sequence[Path], work: Work) -> int:
     """Open what the configuration names, do the work, close. Gives the exit status."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
-    )
+    _log_to_stderr()
     try:
         config = load_config(config_paths(list(paths), os.environ))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return MISTAKE
+
+    async def run(reactor: Any) -> int:
+        server = MediaRepoServer(config, reactor, _MACHINE_ID)
+        try:
+            await server.open()
+            return await work(server)
+        finally:
+            await server.stop()
+
+    return _react(run)
+
+
+def run_alone(work: Callable[[Any], Awaitable[int]]) -> int:
+    """Do work that needs a reactor and no configuration. Gives the exit status."""
+    _log_to_stderr()
+    return _react(work)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
+    )
+
+
+def _react(work: Callable[[Any], Awaitable[int]]) -> int:
     statuses: list[int] = []
 
     def begin(reactor: Any) -> Deferred[None]:
-        server = MediaRepoServer(config, reactor, _MACHINE_ID)
-        running = Deferred.fromCoroutine(_run(server, work))
+        running = Deferred.fromCoroutine(_told(work, reactor))
         ended = running.addCallbacks(statuses.append, _interrupted)
         reactor.addSystemEventTrigger("before", "shutdown", _end, ended)
         return ended
@@ -65,12 +87,9 @@ def _interrupted(failure: Failure) -> None:
     print("interrupted", file=sys.stderr)
 
 
-async def _run(server: MediaRepoServer, work: Work) -> int:
+async def _told(work: Callable[[Any], Awaitable[int]], reactor: Any) -> int:
     try:
-        await server.open()
-        return await work(server)
+        return await work(reactor)
     except (StartupError, MatrixError) as error:
         print(error, file=sys.stderr)
         return MISTAKE
-    finally:
-        await server.stop()

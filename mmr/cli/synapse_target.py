@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from argparse import Namespace
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from mmr.cli.arguments import Arguments
 from mmr.cli.homeserver_database import open_database
-from mmr.cli.moving import Handle, Source, handled, look, move, reading_threads
+from mmr.cli.moving import reading_threads
 from mmr.datastores.file import FileDatastore
 from mmr.datastores.folders import TEMPORARY
 from mmr.interop.foreign_database import ForeignDatabase
+from mmr.interop.media_folder import MediaFolder
 from mmr.interop.synapse_config import read_synapse_config
 from mmr.interop.synapse_rows import SynapseRows
-from mmr.interop.synapse_store import SynapseFolder
-from mmr.tasks.moving import Handled, Movable
 from mmr.tasks.synapse_keeper import SynapseKeeper
 from mmr.tasks.synapse_thumbnails import SynapseThumbnails
 from mmr.thumbnailing.pool import ThumbnailPool
 from mmr.types import Kind
 from mmr.util.clock import Clock
+from mmr.util.confined.limits import WorkerLimits
 from mmr.util.threads import Runner
 
+_MAX_WAITING_RENDERS = 100
 _STORE = Path("./media_store")
 
 
@@ -44,6 +47,15 @@ def add_target_flags(parser: Arguments) -> None:
     parser.switch("prettyLog", "accepted for MMR's sake; not used")
 
 
+def thumbnail_pool(clock: Clock, reactor: Any) -> ThumbnailPool:
+    """Draws, without a server. Workers start when they are needed."""
+    folder = Path(tempfile.gettempdir())
+    workers = os.cpu_count() or 1
+    return ThumbnailPool(
+        workers, _MAX_WAITING_RENDERS, WorkerLimits(), clock, reactor, folder
+    )
+
+
 class SynapseTarget:
     """Takes media.
 
@@ -53,6 +65,8 @@ class SynapseTarget:
 
     Attributes:
         server_name: As the flags or homeserver.yaml say; may be empty.
+        clock: As given.
+        files: As given.
 
     Raises:
         StartupError: when homeserver.yaml can't be read.
@@ -66,56 +80,43 @@ class SynapseTarget:
         if options.homeserverConfig:
             self._config = read_synapse_config(options.homeserverConfig)
         self._reactor = reactor
-        self._clock = clock
-        self._files = files
+        self.clock = clock
+        self.files = files
         named = self._config.server_name if self._config else ""
         self.server_name = options.serverName or named
         folder = self._config.folders[0] if self._config else _STORE
         self._folder = options.mediaDirectory or folder
 
-    async def receive(
-        self, source: Source, server_name: str, thumbnails: ThumbnailPool
-    ) -> int:
-        """Take everything that Synapse doesn't have. Gives the exit status.
+    @contextlib.asynccontextmanager
+    async def opened(
+        self, server_name: str, thumbnails: ThumbnailPool
+    ) -> AsyncIterator[SynapseKeeper]:
+        """Folder and database, ready to take media.
 
         Args:
             thumbnails: Draws, if the flags say so.
 
         Raises:
             StartupError: when folder or database can't be used.
-            DatastoreError: when the folder takes no more.
         """
-        options = self._options
         # Not to be made: a new folder would be a mistyped one.
-        SynapseFolder([self._folder])
+        MediaFolder([self._folder])
         connection = self._open()
         with contextlib.closing(connection):
             rows = SynapseRows(connection, server_name)
             store = self._store()
+            if not self._options.dryRun:
+                await store.check()
+                await store.sweep_temporary(0)
+            draws = self._options.generateThumbnails
             async with reading_threads(self._reactor, 1) as threads:
-                keeper = SynapseKeeper(
-                    store,
-                    rows,
-                    server_name,
-                    threads=threads,
-                    thumbnails=(
-                        SynapseThumbnails(thumbnails)
-                        if options.generateThumbnails
-                        else None
-                    ),
-                )
-                handle: Handle = look
-                if not options.dryRun:
-                    await store.check()
-                    await store.sweep_temporary(0)
-                    handle = _putting(keeper)
                 try:
-                    return await move(
-                        handle,
-                        keeper.find_taken,
-                        options.workers,
-                        source,
-                        self._reactor,
+                    yield SynapseKeeper(
+                        store,
+                        rows,
+                        server_name,
+                        threads=threads,
+                        thumbnails=SynapseThumbnails(thumbnails) if draws else None,
                     )
                 finally:
                     self._remove_temporary()
@@ -131,8 +132,8 @@ class SynapseTarget:
             "synapse",
             kinds,
             str(self._folder),
-            self._files,
-            self._clock,
+            self.files,
+            self.clock,
             lambda: 0,
             may_link_tops=True,
         )
@@ -140,10 +141,3 @@ class SynapseTarget:
     def _remove_temporary(self) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(self._folder / TEMPORARY)
-
-
-def _putting(keeper: SynapseKeeper) -> Handle:
-    async def put(movable: Movable) -> Handled:
-        return handled(await keeper.adopt(movable.media, movable.chunks()))
-
-    return put

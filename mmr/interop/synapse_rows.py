@@ -14,6 +14,7 @@ from mmr.interop.foreign_database import ForeignDatabase
 from mmr.interop.synapse_database import (
     LOCAL_TABLE,
     REMOTE_TABLE,
+    SynapseDatabase,
     SynapseMedia,
     SynapseThumbnail,
 )
@@ -44,6 +45,7 @@ class SynapseRows:
         self._server_name = server_name
         tables = (LOCAL_TABLE, REMOTE_TABLE)
         self._columns = {table: database.columns(table) for table in tables}
+        self._reader = SynapseDatabase(database, server_name)
 
     def find_taken(self, media: Collection[Mxc]) -> set[Mxc]:
         """Those of some ids that Synapse has, be it as reserved ones."""
@@ -62,6 +64,18 @@ class SynapseRows:
             if self._database.rows(sql, (mxc.origin, mxc.media_id)):
                 taken.add(mxc)
         return taken
+
+    def find(self, media: Collection[Mxc]) -> dict[Mxc, SynapseMedia]:
+        """What Synapse has of some ids."""
+        found = {}
+        for mxc in self.find_taken(media):
+            if mxc.origin == self._server_name:
+                row = self._reader.find_local(mxc.media_id)
+            else:
+                row = self._reader.find_remote(mxc)
+            if row is not None:
+                found[mxc] = row
+        return found
 
     def insert(self, batch: Sequence[NewSynapseMedia]) -> None:
         """Add the rows of some media, all or none.

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 
-from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
+from mmr.datastores.base import (
+    Datastore,
+    DatastoreError,
+    ObjectMissing,
+    StoredObject,
+)
 from mmr.datastores.registry import Datastores
-from mmr.errors import MatrixError
 from mmr.interop.sources import SourceError
 from mmr.media.adopted import AdoptedMedia
 from mmr.storage.departures import Departure, DepartureStore
@@ -68,33 +72,46 @@ class Departing:
             partial(self._probe, row),
         )
 
-    async def _read(self, row: Departure) -> AsyncIterator[bytes]:
-        stored = await self._open(row)
-        try:
-            for offset in range(0, stored.size, _PIECE_BYTES):
-                yield await stored.read(offset, _PIECE_BYTES)
-        except MatrixError as error:
-            raise SourceError(str(error)) from error
-        finally:
-            await stored.close()
+    def _read(self, row: Departure) -> AsyncIterator[bytes]:
+        return object_chunks(self._store_of(row), row.location)
 
     async def _probe(self, row: Departure) -> None:
-        stored = await self._open(row)
+        stored = await _open(self._store_of(row), row.location)
         await stored.close()
         if stored.size != row.size_bytes:
             raise SourceError(
                 f"its object has {stored.size} bytes, its record {row.size_bytes}"
             )
 
-    async def _open(self, row: Departure) -> StoredObject:
+    def _store_of(self, row: Departure) -> Datastore:
         store = self._datastores.find(row.datastore_id)
         if store is None:
             raise SourceError(f"datastore {row.datastore_id!r} is not configured")
-        try:
-            return await store.open(row.location)
-        except ObjectMissing:
-            raise SourceError(
-                f"datastore {row.datastore_id!r} has no object {row.location}"
-            ) from None
-        except DatastoreError as error:
-            raise SourceError(str(error)) from error
+        return store
+
+
+async def object_chunks(datastore: Datastore, location: str) -> AsyncIterator[bytes]:
+    """The bytes of an object.
+
+    Raises:
+        SourceError: when they can't be had.
+    """
+    stored = await _open(datastore, location)
+    try:
+        for offset in range(0, stored.size, _PIECE_BYTES):
+            yield await stored.read(offset, _PIECE_BYTES)
+    except DatastoreError as error:
+        raise SourceError(str(error)) from error
+    finally:
+        await stored.close()
+
+
+async def _open(datastore: Datastore, location: str) -> StoredObject:
+    try:
+        return await datastore.open(location)
+    except ObjectMissing:
+        raise SourceError(
+            f"datastore {datastore.id!r} has no object {location}"
+        ) from None
+    except DatastoreError as error:
+        raise SourceError(str(error)) from error

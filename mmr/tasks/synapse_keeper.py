@@ -86,6 +86,10 @@ class SynapseKeeper:
         """Those that Synapse has already."""
         return await self._threads.run(self._rows.find_taken, media)
 
+    async def find(self, media: Sequence[Mxc]) -> dict[Mxc, SynapseMedia]:
+        """The rows of those that Synapse has already."""
+        return await self._threads.run(self._rows.find, media)
+
     async def adopt(
         self, item: AdoptedMedia, chunks: AsyncIterator[bytes]
     ) -> AdoptOutcome:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +55,41 @@ def faults(done: Done) -> dict[str, str]:
         word, mxc, why = line.split("\t")
         found[mxc.rpartition("/")[2]] = f"{word}: {why}"
     return found
+
+
+def write_archive(folder: Path, media: dict[str, Any]) -> None:
+    """An archive of version 2, written by hand: a part, and the manifest."""
+    folder.mkdir()
+    records = {}
+    with tarfile.open(folder / "export-part-1.tgz", "w:gz") as part:
+        for mxc, value in media.items():
+            content, changes = value if isinstance(value, tuple) else (value, {})
+            origin, _, media_id = mxc.removeprefix("mxc://").partition("/")
+            records[mxc] = {
+                "name": f"{media_id}.txt",
+                "file_name": f"{media_id}.txt",
+                "size_bytes": len(content or b""),
+                "content_type": "text/plain",
+                "sha256": hashlib.sha256(content or b"").hexdigest(),
+                "s3_url": "",
+                "origin": origin,
+                "media_id": media_id,
+                "created_ts": 1_600_000_000_000,
+                "uploader": f"@alice:{origin}",
+                **changes,
+            }
+            if content is not None:
+                _add(part, f"{media_id}.txt", content)
+    manifest = {"version": 2, "entity_id": SERVER_NAME, "created_ts": 1}
+    with tarfile.open(folder / "export-manifest.tgz", "w:gz") as part:
+        text = json.dumps({**manifest, "media": records}).encode()
+        _add(part, "manifest.json", text)
+
+
+def _add(part: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    part.addfile(entry, io.BytesIO(content))
 
 
 def kill_when(
@@ -211,6 +251,68 @@ def test_what_cannot_move_out_is_named(
     assert done.count("skipped: purged, only its quarantine is left") == 1
     # What had the id "normal" before came back as it.
     assert done.count("stored") == 2
+
+
+def test_an_archive_with_faults_goes_into_synapse_as_far_as_it_can(
+    synapse: FakeSynapse, tmp_path: Path
+) -> None:
+    """R77: no name in an archive is a path."""
+    bad = {"sha256": "ab" * 32}
+    write_archive(
+        tmp_path / "archive",
+        {
+            f"mxc://{SERVER_NAME}/normal": b"normal",
+            f"mxc://{SERVER_NAME}/already": b"already",
+            f"mxc://{SERVER_NAME}/another": b"another content",
+            f"mxc://{SERVER_NAME}/wronghash": (b"wrong", bad),
+            f"mxc://{SERVER_NAME}/abcd": b"an id that is too short",
+            f"mxc://{SERVER_NAME}/stranger": (b"x", {"uploader": "@bob:two.test"}),
+            f"mxc://{SERVER_NAME}/lost": (None, {}),
+            f"mxc://{SERVER_NAME}/large": b"large" * 200_000,
+            "mxc://two.test/elsewhere": b"of another server",
+        },
+    )
+    synapse.add("already", b"already")
+    synapse.add("another", b"one content")
+    flags = ("--homeserver-config", synapse.config, "-directory", tmp_path / "archive")
+    done = run("import_to_synapse", *flags)
+    assert done.status == 1, done
+    assert done.count("stored") == 2
+    assert done.count("known") == 1
+    found = faults(done)
+    assert found.pop("wronghash").startswith("damaged: its hash is ")
+    assert found == {
+        "another": "conflict: the id is here already, with other content",
+        "abcd": "refused: '' can't be a part of a path in Synapse's store",
+        "stranger": "refused: its uploader @bob:two.test is not of one.test",
+        "lost": "missing: no part holds lost.txt",
+    }
+    held = {"".join(path.parts[-3:]): path.read_bytes() for path in synapse.files()}
+    assert held == {
+        "normal": b"normal",
+        "already": b"already",
+        "another": b"one content",
+        "large": b"large" * 200_000,
+    }
+    more = run("import_to_synapse", *flags, "--remote")
+    assert more.count("stored") == 1, more
+    cached = synapse.database.rows(
+        "SELECT media_origin, media_id FROM remote_media_cache"
+    )
+    assert cached == [("two.test", "elsewhere")]
+
+
+def test_an_archive_needs_to_be_told_whose_media_it_is(
+    synapse: FakeSynapse, tmp_path: Path
+) -> None:
+    database = f"sqlite:{synapse.config.parent}/homeserver.db"
+    flags = ("--database", database, "-mediaDirectory", synapse.store)
+    done = run("import_to_synapse", *flags, "-directory", tmp_path)
+    assert (done.status, "-serverName is missing" in done.log) == (2, True), done
+    done = run(
+        "import_to_synapse", *flags, "-serverName", "one.test", "-directory", tmp_path
+    )
+    assert (done.status, "no manifest.json" in done.log) == (2, True), done
 
 
 def test_what_cannot_be_drawn_has_no_thumbnails(

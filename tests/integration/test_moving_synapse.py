@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.conftest import MakeServer
 from tests.integration.moving import run
-from tests.integration.server import Answer, Server
+from tests.integration.server import Answer, Server, http_request
 from tests.integration.synapse_media import FilledSynapse, Stored
 from tests.postgres import create_database
 
@@ -149,6 +149,37 @@ def test_there_and_back_again(homes: Homes) -> None:
         )
         assert thumbnail.status == 200, thumbnail
         assert thumbnail.body.startswith(b"\x89PNG")
+
+
+def test_through_an_archive(homes: Homes, tmp_path: Path) -> None:
+    old, new = homes.old, homes.new
+    old.start()
+    old.fill()
+    old.synapse.stop()
+    parts = tmp_path / "archive"
+    made = run(
+        *("export_synapse_for_import", "--homeserver-config", old.config),
+        *("-destination", parts, "-partSize", 1000),
+    )
+    assert made.status == 0, made
+
+    new.start()
+    to_new = ("import_to_synapse", "--homeserver-config", new.config)
+    to_new = (*to_new, "-directory", parts)
+    moving = [each for each in old.media if each.user and not each.is_quarantined]
+    dry = run(*to_new, "--dry-run")
+    assert (dry.status, dry.count("would be stored")) == (0, len(moving)), dry
+    done = run(*to_new, "-generateThumbnails", "-authenticated")
+    assert (done.status, done.count("stored")) == (0, len(moving)), done
+    again = run(*to_new)
+    assert (again.status, again.count("known")) == (0, len(moving)), again
+    for stored in moving:
+        check_there(new, stored)
+        path = stored.mxc.removeprefix("mxc://")
+        frozen = http_request(
+            new.synapse.port, "GET", f"/_matrix/media/v3/download/{path}", None, {}
+        )
+        assert frozen.status == 404
 
 
 def test_over_synapses_own_api(homes: Homes) -> None:
