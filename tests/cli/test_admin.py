@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
@@ -163,6 +164,21 @@ def test_a_terminal_is_asked_before_anything_goes(server: Server, media: str) ->
     assert status(server, media) == 404
 
 
+def test_a_long_purge_is_watched(server: Server) -> None:
+    """It is a task of the server, which goes on without us."""
+    for number in range(70):
+        server.upload(b"%3d" % number * 10)
+    before = rows(run(server, "tasks", "--all")[1])
+    seen = run_on_terminal(server, "purge", "user", USER, "--yes")
+    assert "would purge: 70 media" in seen
+    assert f"[{'#' * 30}] purge_media: 70 of about 70 (100%)" in seen
+    assert "purged: 70 media, 2.1 KiB" in seen
+    after = rows(run(server, "tasks", "--all")[1])
+    [task] = after[len(before) :]
+    assert task[1] == "purge_media"
+    assert task[4:7] == ["70", "0", "70"]
+
+
 def test_purging_old_media(server: Server, media: str) -> None:
     code, said = run(server, "purge", "old", "--before", "1d", "--include-local")
     assert (code, "would purge: 0 media" in said) == (0, True)
@@ -218,18 +234,22 @@ def test_datastores_and_a_transfer_with_its_task(server: Server, media: str) -> 
         server, "datastores", "transfer", "main", "shelf", *later, "--follow"
     )
     assert code == 0, said
-    assert "task 1: 1 objects" in said
+    started = re.search(r"task ([0-9]+): 1 objects", said)
+    assert started is not None
+    number = started[1]
     assert "1 done, 0 failed" in said
     assert status(server, media) == 200
 
     assert rows(run(server, "tasks")[1])[1:] == []
-    [task] = rows(run(server, "tasks", "--all")[1])[1:]
-    assert task[:2] == ["1", "storage_migration"]
-    assert run(server, "tasks", "follow", "1")[0] == 0
-    assert run(server, "tasks", "cancel", "1")[0] == 0
+    assert rows(run(server, "tasks", "--all")[1])[-1][:2] == [
+        number,
+        "storage_migration",
+    ]
+    assert run(server, "tasks", "follow", number)[0] == 0
+    assert run(server, "tasks", "cancel", number)[0] == 0
     code, said = run(server, "tasks", "follow", "99")
     assert (code, "404" in said) == (1, True)
-    seen = run_on_terminal(server, "tasks", "follow", "1")
+    seen = run_on_terminal(server, "tasks", "follow", number)
     assert f"[{'#' * 30}] storage_migration: 1 of about 1 (100%)" in seen
 
 

@@ -72,9 +72,16 @@ def purge(client: AdminClient, out: Printer, options: Namespace) -> int:
     if not options.yes and not _confirmed():
         print("mmr-admin: nothing was purged", file=sys.stderr)
         return FAILED
-    done = client.post(path, **query, reason=options.reason)
-    _show_purge(out, "purged", done)
-    return OK
+    done = client.post(path, **query, reason=options.reason, wait="false")
+    if "task_id" not in done:
+        _show_purge(out, "purged", done)
+        return OK
+    task = _watch(client, done["task_id"])
+    progress = task["progress"]
+    out.line(
+        f"purged: {progress['done']} media, {readable_size(progress['bytes_done'])}"
+    )
+    return _show_error(out, task)
 
 
 def _confirmed() -> bool:
@@ -146,10 +153,21 @@ def follow_task(client: AdminClient, out: Printer, options: Namespace) -> int:
 
 def _follow(client: AdminClient, out: Printer, task_id: int) -> int:
     """Show a bar until the task ends."""
+    task = _watch(client, task_id)
+    progress = task["progress"]
+    out.line(
+        f"task {task_id} ended {readable_time(task['end_ts'])}:"
+        f" {progress['done']} done, {progress['failed']} failed"
+    )
+    return _show_error(out, task) or (FAILED if progress["failed"] else OK)
+
+
+def _watch(client: AdminClient, task_id: int) -> dict[str, Any]:
+    """The task when it has ended; meanwhile a bar."""
     bar: ProgressBar | None = None
     shown = 0
     while True:
-        task = client.get(f"/tasks/{task_id}")
+        task: dict[str, Any] = client.get(f"/tasks/{task_id}")
         progress = task["progress"]
         done = progress["done"] + progress["failed"]
         if bar is None and (progress["total"] or task["is_finished"]):
@@ -162,14 +180,14 @@ def _follow(client: AdminClient, out: Printer, task_id: int) -> int:
         time.sleep(_POLL_SECONDS)
     if bar is not None:
         bar.finish()
-    failed = progress["failed"]
-    out.line(
-        f"task {task_id} ended {readable_time(task['end_ts'])}:"
-        f" {progress['done']} done, {failed} failed"
-    )
-    if task["error_message"]:
-        out.line(f"error: {task['error_message']}")
-    return FAILED if failed or task["error_message"] else OK
+    return task
+
+
+def _show_error(out: Printer, task: dict[str, Any]) -> int:
+    if not task["error_message"]:
+        return OK
+    out.line(f"error: {task['error_message']}")
+    return FAILED
 
 
 def cancel_task(client: AdminClient, out: Printer, options: Namespace) -> int:
