@@ -24,7 +24,9 @@ from mmr.config.watch import ConfigWatcher
 from mmr.errors import ConfigError, StartupError
 from mmr.http.listen import listen_tcp
 from mmr.logging import setup_logging
+from mmr.logging.sentry import setup_sentry
 from mmr.metrics import metrics_site
+from mmr.rest.profiling import SECRET as PROFILING_SECRET
 from mmr.server import MediaRepoServer
 from mmr.thumbnailing import codecs
 from mmr.thumbnailing.programs import describe_programs
@@ -261,6 +263,7 @@ def makeService(options: Options) -> MmrService:
         raise usage.UsageError("no configuration")
     try:
         setup_logging(config.repo)
+        setup_sentry(config.sentry, f"mmr@{__version__}")
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
@@ -295,5 +298,7 @@ async def _stopped(port: IListeningPort) -> None:
 
 def _say_what_is_configured(config: Config, number: int) -> None:
     logger.info("mmr %s, machine id %d", __version__, number)
+    if os.environ.get(PROFILING_SECRET):
+        logger.warning("%s is set: whoever knows it may profile us", PROFILING_SECRET)
     for domain in config.domains.values():
         logger.info("Homeserver %s at %s", domain.name, domain.cs_api)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 from mmr.config._base import Mark, Section, setting
 from mmr.config._values import (
     Cidr,
+    FilePath,
     Flag,
     Named,
     Natural,
@@ -70,6 +71,14 @@ class RepoConfig(Section):
         "The least grave level that is logged: panic, fatal, error, warn, info, debug"
         " or trace.",
         "debug",
+        Mark.RESTART,
+    )
+    log_config: FilePath | None = setting(
+        None,
+        "Logging as Synapse's `log_config` describes it: a YAML file for Python's"
+        " `logging.config.dictConfig`. It takes the place of the other log keys.",
+        "/etc/mmr/log.yaml",
+        Mark.RELATIVE,
         Mark.RESTART,
     )
     trust_any_forwarded_address: Flag = setting(

@@ -32,6 +32,7 @@ class AccessLog:
         tag: The listener's name, such as its port.
         clock: Time and timers.
         as_json: One JSON object a line instead.
+        as_messages: Lines without time and logger, which somebody else puts before.
     """
 
     def __init__(
@@ -40,12 +41,15 @@ class AccessLog:
         tag: str,
         clock: Clock,
         as_json: bool = False,
+        as_messages: bool = False,
     ) -> None:
         self._write = write
         self._tag = tag
         self._clock = clock
         self._logger = f"mmr.access.http.{tag}"
         self._format = self._json if as_json else self._text
+        if as_messages:
+            self._format = self._bare
         self._lines: list[str] = []
         self._timer: IDelayedCall | None = None
         self._second = -1
@@ -100,6 +104,9 @@ class AccessLog:
         return (
             f"{self._time()} - {self._logger} - 0 - INFO - {request_id} - {message}\n"
         )
+
+    def _bare(self, request_id: str, message: str) -> str:
+        return f"{request_id} - {message}\n"
 
     def _json(self, request_id: str, message: str) -> str:
         event = {

@@ -6,7 +6,7 @@ from mmr.logging.context import (
     current_request,
     enter_request,
 )
-from mmr.logging.setup import LogSettings, setup_logging, write_lines
+from mmr.logging.setup import LogSettings, log_lines, setup_logging, write_lines
 
 __all__ = [
     "LogSettings",
@@ -14,6 +14,7 @@ __all__ = [
     "background",
     "current_request",
     "enter_request",
+    "log_lines",
     "setup_logging",
     "write_lines",
 ]

@@ -11,7 +11,10 @@ from typing import Protocol
 
 from mmr.errors import ConfigError
 from mmr.logging.context import install_record_factory
+from mmr.logging.dict_config import configure
 from mmr.logging.format import TRACE, JsonFormatter, TextFormatter
+
+ACCESS_LOGGER = "mmr.access.http"
 
 _FILE_NAME = "media_repo.log"
 _DAYS_KEPT = 14
@@ -53,13 +56,30 @@ class LogSettings(Protocol):
         """One JSON object a line."""
         ...
 
+    @property
+    def log_config(self) -> Path | None:
+        """A file that describes all of it, in the place of the others."""
+        ...
+
 
 def setup_logging(settings: LogSettings) -> None:
     """Replace the process's log handlers.
 
     Raises:
-        ConfigError: the folder can't be written.
+        ConfigError: the folder can't be written, or ``log_config`` not be used.
     """
+    logging.addLevelName(TRACE, "TRACE")
+    install_record_factory()
+    if settings.log_config is not None:
+        configure(settings.log_config)
+    else:
+        _set_up(settings)
+    for name in _TALKATIVE:
+        least = max(logging.getLogger().level, logging.INFO)
+        logging.getLogger(name).setLevel(least)
+
+
+def _set_up(settings: LogSettings) -> None:
     level = _LEVELS[settings.log_level]
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if settings.log_directory not in {"", "-"}:
@@ -69,12 +89,16 @@ def setup_logging(settings: LogSettings) -> None:
         handler.setFormatter(
             JsonFormatter() if settings.json_logs else TextFormatter(colors=colors)
         )
-    logging.addLevelName(TRACE, "TRACE")
-    install_record_factory()
     _replace_handlers(handlers)
     logging.getLogger().setLevel(level)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(level, logging.INFO))
+
+
+def log_lines(text: str) -> None:
+    """Log the access log's messages as any others: for ``log_config``."""
+    logger = logging.getLogger(ACCESS_LOGGER)
+    if logger.isEnabledFor(logging.INFO):
+        for line in text.splitlines():
+            logger.info("%s", line)
 
 
 def write_lines(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from mmr.http.limits import HttpLimits, affordable_connections
 from mmr.http.request import MediaRequest
 from mmr.http.routing import Route, Router
 from mmr.http.site import MediaSite
-from mmr.logging import write_lines
+from mmr.logging import log_lines, write_lines
 from mmr.metrics import (
     invalid_request,
     request_finished,
@@ -36,6 +37,7 @@ from mmr.rest.identicon import IdenticonServlet
 from mmr.rest.info import InfoServlet
 from mmr.rest.local_copy import LocalCopyServlet
 from mmr.rest.preview import PreviewServlet
+from mmr.rest.profiling import profiling_servlets
 from mmr.rest.redirect import Redirects
 from mmr.rest.server_info import ServerInfoServlet
 from mmr.rest.session import SessionServlet
@@ -92,6 +94,7 @@ class HttpSide(Tasking):
             ),
             TasksServlet(self.stores.tasks, self.task_engine, self.audit),
             ExportsServlet(self.exports, self.export_downloads, self.sessions),
+            *profiling_servlets(os.environ, self.clock),
             *self._moderation_servlets,
             *self._synapse_admin_servlets,
         )
@@ -107,9 +110,7 @@ class HttpSide(Tasking):
             guard=self.authenticator,
             caller_limits=self.caller_limits,
             clock=self.clock,
-            access_log=AccessLog(
-                write_lines, str(repo.port), self.clock, repo.json_logs
-            ),
+            access_log=self._access_log,
             addresses=ClientAddresses(
                 repo.trusted_proxies, repo.trust_any_forwarded_address
             ),
@@ -121,6 +122,14 @@ class HttpSide(Tasking):
             ),
             observers=[self._observe],
         )
+
+    @cached_property
+    def _access_log(self) -> AccessLog:
+        repo = self.config.repo
+        tag = str(repo.port)
+        if repo.log_config is not None:
+            return AccessLog(log_lines, tag, self.clock, as_messages=True)
+        return AccessLog(write_lines, tag, self.clock, repo.json_logs)
 
     def _config_for_host(self, host: str) -> DomainConfig | None:
         return self.config.domains.get(host)

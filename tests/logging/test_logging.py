@@ -34,6 +34,7 @@ class Settings:
     log_level: str = "info"
     log_colors: bool = False
     json_logs: bool = False
+    log_config: Path | None = None
 
 
 class LogCase(TestCase):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ def test_links_lead_to_files(page: Path) -> None:
     targets = _LINK.findall(page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
+
+
+def test_the_manual_is_built_without_a_warning(tmp_path: Path) -> None:
+    """Every page is in the navigation; every link and anchor leads somewhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    assert (tmp_path / "configuration/index.html").exists()
 
 
 def test_messages_in_troubleshooting_are_the_ones_in_the_code() -> None:
