@@ -1,4 +1,4 @@
-"""An archive's media in Synapse: what is there is known, what a bucket has is copied."""
+"""An archive in Synapse: what is there is known, what a bucket has is copied."""
 
 from __future__ import annotations
 
