@@ -12,9 +12,9 @@ from mmr.cli.arguments import Arguments
 from mmr.cli.homeserver_database import HELP, add_database_flags, open_database
 from mmr.cli.offline_export import STATUS_HELP, add_flags, export, media_directory, run
 from mmr.interop.foreign_database import ForeignDatabase
+from mmr.interop.media_folder import MediaFolder
 from mmr.interop.synapse_config import read_synapse_config
 from mmr.interop.synapse_database import SynapseDatabase
-from mmr.interop.synapse_store import SynapseFolder
 from mmr.tasks.offline_export import synapse_rows
 
 _EXAMPLES = f"""\
@@ -70,7 +70,7 @@ def _export(options: Namespace) -> int:
             folders[0] = options.mediaDirectory
         if options.database is None:
             connect = config.open_database
-    folder = SynapseFolder(folders)
+    folder = MediaFolder(folders)
     database = SynapseDatabase(connect(), server_name)
     try:
         rows = partial(synapse_rows, database)

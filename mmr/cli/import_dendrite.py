@@ -20,7 +20,7 @@ from mmr.cli.moving import (
 )
 from mmr.cli.offline import run_offline
 from mmr.interop.dendrite_database import DendriteDatabase, dendrite_folder
-from mmr.interop.synapse_bytes import SynapseBytes
+from mmr.interop.stored_bytes import StoredBytes
 from mmr.server import MediaRepoServer
 from mmr.tasks.dendrite_import import DendriteImport
 
@@ -72,13 +72,13 @@ async def import_media(server: MediaRepoServer, options: Namespace) -> int:
         database.close()
 
 
-def _source(options: Namespace) -> SynapseBytes:
+def _source(options: Namespace) -> StoredBytes:
     folder = downloads = None
     if options.mediaDirectory is not None:
         folder = dendrite_folder(options.mediaDirectory)
     if options.baseUrl or folder is None:
         downloads = downloads_of(options, _DEFAULT_URL)
-    return SynapseBytes(folder, downloads)
+    return StoredBytes(folder, downloads)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from mmr.cli.moving import (
     server_name_of,
 )
 from mmr.cli.offline import run_offline
-from mmr.interop.synapse_bytes import SynapseBytes
+from mmr.interop.media_folder import MediaFolder
+from mmr.interop.stored_bytes import StoredBytes
 from mmr.interop.synapse_config import SynapseConfig, read_synapse_config
 from mmr.interop.synapse_database import SynapseDatabase
-from mmr.interop.synapse_store import SynapseFolder
 from mmr.server import MediaRepoServer
 from mmr.tasks.synapse_import import SynapseImport
 
@@ -93,14 +93,14 @@ async def import_media(server: MediaRepoServer, options: Namespace) -> int:
         database.close()
 
 
-def _source(options: Namespace, config: SynapseConfig | None) -> SynapseBytes:
+def _source(options: Namespace, config: SynapseConfig | None) -> StoredBytes:
     folders = list(config.folders) if config else []
     if options.mediaDirectory is not None:
         folders[:1] = [options.mediaDirectory]
     downloads = None
     if options.baseUrl or not folders:
         downloads = downloads_of(options, _DEFAULT_URL)
-    return SynapseBytes(SynapseFolder(folders) if folders else None, downloads)
+    return StoredBytes(MediaFolder(folders) if folders else None, downloads)
 
 
 if __name__ == "__main__":

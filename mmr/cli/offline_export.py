@@ -15,7 +15,7 @@ from mmr.cli.moving import human, one_line
 from mmr.cli.offline import FOUND, MISTAKE, OK
 from mmr.cli.progress import ProgressBar
 from mmr.errors import StartupError
-from mmr.interop.synapse_store import SynapseFolder
+from mmr.interop.media_folder import MediaFolder
 from mmr.tasks.offline_export import Missing, OfflineExport, Row
 from mmr.types import Mxc, is_valid_server_name
 
@@ -95,7 +95,7 @@ def run(prepare: Callable[[], int]) -> int:
 def export(
     options: Namespace,
     server_name: str,
-    folder: SynapseFolder,
+    folder: MediaFolder,
     rows: Callable[[str], Iterable[Row]],
     total: int,
 ) -> int:

@@ -44,7 +44,7 @@ _BOOLEANS = {
 
 def _type(value: str) -> str:
     if value not in OPTIONS and value != "ipfs":
-        raise expected("one of file, s3")
+        raise expected("one of file, s3, synapse")
     return value
 
 
@@ -86,7 +86,9 @@ def _addressing(value: str) -> str:
 
 
 Endpoint = Annotated[OptionText, AfterValidator(_endpoint), Named("host[:port]")]
-DatastoreType = Annotated[Text, AfterValidator(_type), Named("`file` or `s3`")]
+DatastoreType = Annotated[
+    Text, AfterValidator(_type), Named("`file`, `s3` or `synapse`")
+]
 Kinds = Annotated[frozenset[Kind], BeforeValidator(_kinds), Named("list of kinds")]
 OptionFlag = Annotated[OptionText, AfterValidator(_boolean), Named("true or false")]
 Addressing = Annotated[
@@ -105,8 +107,8 @@ class FileOptions(Section):
     )
 
 
-class S3Options(Section):
-    """Options of a datastore of type `s3`."""
+class _BucketOptions(Section):
+    """Where a bucket is, and how it is reached."""
 
     endpoint: Endpoint = setting(
         ..., "Host, and port if need be, without a scheme.", "s3.example.org:9000"
@@ -128,6 +130,17 @@ class S3Options(Section):
     )
     region: OptionText = setting("", "Only for providers that need it.", "eu-central-1")
     ssl: OptionFlag = setting("true", "Off: plain HTTP.", "false")
+    addressing: Addressing = setting(
+        "auto",
+        "Where the bucket's name goes: `path` (of the URL), `virtual` (the host), or"
+        " `auto`.",
+        "path",
+    )
+
+
+class S3Options(_BucketOptions):
+    """Options of a datastore of type `s3`."""
+
     temp_path: OptionText = setting(
         "",
         "Folder in which uploads are gathered. Empty: the system's.",
@@ -157,16 +170,51 @@ class S3Options(Section):
     multipart_uploads: OptionFlag = setting(
         "true", "Off for providers that can't take an object in parts.", "false"
     )
-    addressing: Addressing = setting(
-        "auto",
-        "Where the bucket's name goes: `path` (of the URL), `virtual` (the host), or"
-        " `auto`.",
-        "path",
+
+
+class _SynapseFolders(Section):
+    path: OptionPath | None = setting(
+        None,
+        "Synapse's `media_store_path`. At least this or a bucket must be there.",
+        "/var/lib/matrix-synapse/media",
+    )
+    backup_path: OptionPath | None = setting(
+        None,
+        "Folder of Synapse's `file_system` storage provider; asked for what isn't in"
+        " `path`.",
+        "/mnt/media-backup",
     )
 
 
+class SynapseOptions(_BucketOptions, _SynapseFolders):
+    """Options of a datastore of type `synapse`.
+
+    The bucket is that of synapse-s3-storage-provider, asked for what isn't in a folder.
+    """
+
+    endpoint: Endpoint = setting(
+        "", "Host, and port if need be, without a scheme.", "s3.example.org:9000"
+    )
+    bucket_name: OptionText = setting("", "The bucket.", "synapse-media")
+    prefix: OptionText = setting(
+        "", "`prefix` of the provider: what all keys begin with.", "synapse/"
+    )
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> SynapseOptions:
+        if bool(self.endpoint) != bool(self.bucket_name):
+            raise problem("needs `bucketName` beside it, and the other way", "endpoint")
+        if not (self.path or self.backup_path or self.bucket_name):
+            raise problem("is missing: where are Synapse's files?", "path")
+        return self
+
+
 SectionType: TypeAlias = type[Section]  # "type" is a key of the class that uses it
-OPTIONS: dict[str, SectionType] = {"file": FileOptions, "s3": S3Options}
+OPTIONS: dict[str, SectionType] = {
+    "file": FileOptions,
+    "s3": S3Options,
+    "synapse": SynapseOptions,
+}
 
 
 def _options(value: Any) -> dict[str, str]:
@@ -185,7 +233,12 @@ class DatastoreConfig(Section):
 
     RETIRED = {"forUploads": "`forKinds` says what a datastore is for"}
 
-    type: DatastoreType = setting(..., "`file` or `s3`.", "file")
+    type: DatastoreType = setting(
+        ...,
+        "`file`, `s3`, or `synapse` for the media store of a Synapse, which is only"
+        " read.",
+        "file",
+    )
     id: Text | None = setting(
         None,
         "Name in the database. It must never change. A datastore of an older"
@@ -236,14 +289,23 @@ class DatastoreConfig(Section):
         if self.id == "":
             raise problem("is empty; name it, such as main", "id")
         self._check_options()
+        if self.type == "synapse":
+            self._check_synapse()
         return self
+
+    def _check_synapse(self) -> None:
+        if self.for_kinds:
+            raise problem("must be []: Synapse's store is only read", "forKinds")
+        if self.id is None:
+            raise problem("is missing; name it, such as synapse", "id")
 
     def _check_options(self) -> None:
         try:
             OPTIONS.get(self.type, Section).model_validate(self.opts)
         except ValidationError as error:
             first = error.errors()[0]
-            raise problem(sentence(first), "opts", *first["loc"]) from None
+            key = (*first["loc"], *first.get("ctx", {}).get("key", ()))
+            raise problem(sentence(first), "opts", *key) from None
 
     @classmethod
     def section_behind(cls, key: Setting, values: dict[str, Any]) -> SectionType | None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import attrs
 
 from mmr.interop.foreign_database import ForeignDatabase, ForeignDatabaseError, Row
-from mmr.interop.synapse_store import SynapseFolder, UnsafeName
+from mmr.interop.media_folder import MediaFolder
+from mmr.interop.synapse_store import UnsafeName
 from mmr.types import Mxc
 
 BATCH_ROWS = 1000
@@ -137,13 +138,13 @@ class DendriteDatabase:
         return "media_origin = ?", (self._server_name,)
 
 
-def dendrite_folder(base: Path) -> SynapseFolder:
-    """Dendrite's media folder: read as Synapse's is, laid out as `DendriteMedia` says.
+def dendrite_folder(base: Path) -> MediaFolder:
+    """Dendrite's media folder, laid out as `DendriteMedia` says.
 
     Raises:
         StartupError: when it isn't a folder that can be read.
     """
-    return SynapseFolder([base], "media_api.base_path of dendrite.yaml")
+    return MediaFolder([base], "media_api.base_path of dendrite.yaml")
 
 
 def _media(row: Row) -> DendriteMedia:

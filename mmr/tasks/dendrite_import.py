@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from mmr.interop.dendrite_database import DendriteDatabase, DendriteMedia
-from mmr.interop.synapse_bytes import SynapseBytes
+from mmr.interop.stored_bytes import StoredBytes
 from mmr.media.adopted import AdoptedMedia
 from mmr.tasks.moving import Batch, Movable, read_in_threads
 from mmr.util.threads import Runner
@@ -27,7 +27,7 @@ class DendriteImport:
     def __init__(
         self,
         database: DendriteDatabase,
-        source: SynapseBytes,
+        source: StoredBytes,
         *,
         with_remote: bool,
         threads: Runner,

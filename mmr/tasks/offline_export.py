@@ -16,9 +16,10 @@ from mmr.archives.folder import ArchiveWriter, FolderArchive
 from mmr.archives.manifest import MediaEntry
 from mmr.archives.writer import entry_name
 from mmr.interop.dendrite_database import DendriteDatabase
+from mmr.interop.media_folder import CHUNK_BYTES, MediaFolder
 from mmr.interop.sources import SourceError, StoredMedia
 from mmr.interop.synapse_database import SynapseDatabase
-from mmr.interop.synapse_store import CHUNK_BYTES, SynapseFolder, UnsafeName
+from mmr.interop.synapse_store import UnsafeName
 from mmr.media.adopted import AdoptedMedia, fault_of
 from mmr.tasks import dendrite_import, synapse_import
 from mmr.tasks.export_entries import extension_of
@@ -101,7 +102,7 @@ class OfflineExport:
     """
 
     def __init__(
-        self, folder: SynapseFolder, told: Told, *, skip_missing: bool
+        self, folder: MediaFolder, told: Told, *, skip_missing: bool
     ) -> None:
         self.failed = 0
         self._folder = folder

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
-from mmr.interop.synapse_bytes import SynapseBytes
+from mmr.interop.stored_bytes import StoredBytes
 from mmr.interop.synapse_database import SynapseDatabase, SynapseMedia
 from mmr.media.adopted import AdoptedMedia
 from mmr.tasks.moving import Batch, Movable, read_in_threads
@@ -32,7 +32,7 @@ class SynapseImport:
     def __init__(
         self,
         database: SynapseDatabase,
-        source: SynapseBytes,
+        source: StoredBytes,
         *,
         with_remote: bool,
         threads: Runner,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mmr.errors import StartupError
 from mmr.interop import synapse_store
-from mmr.interop.synapse_store import SynapseFolder, ThumbnailName, UnsafeName
+from mmr.interop.media_folder import MediaFolder
+from mmr.interop.synapse_store import ThumbnailName, UnsafeName
 
 NAME = ThumbnailName(320, 240, "image/jpeg", "scale")
 
@@ -81,7 +82,7 @@ def test_no_text_leads_out_of_the_folder(origin: str, file_id: str, kind: str) -
 def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
     content = os.urandom(synapse_store.CHUNK_BYTES + 5)
     (tmp_path / "file").write_bytes(content)
-    folder = SynapseFolder([tmp_path])
+    folder = MediaFolder([tmp_path])
     assert b"".join(folder.chunks("file")) == content
     assert folder.size("file") == len(content)
 
@@ -93,12 +94,12 @@ def test_the_second_folder_is_looked_into_when_the_first_has_no_such_file(
     first.mkdir()
     second.mkdir()
     (second / "file").write_bytes(b"from the provider")
-    assert list(SynapseFolder([first, second]).chunks("file")) == [b"from the provider"]
+    assert list(MediaFolder([first, second]).chunks("file")) == [b"from the provider"]
 
 
 def test_a_missing_file_is_named_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        SynapseFolder([tmp_path]).size("local_content/aa/bb/cccc")
+        MediaFolder([tmp_path]).size("local_content/aa/bb/cccc")
     assert str(tmp_path / "local_content/aa/bb/cccc") in str(caught.value)
 
 
@@ -107,9 +108,9 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder"):
         with pytest.raises(OSError, match="not a regular file"):
-            SynapseFolder([tmp_path]).size(name)
+            MediaFolder([tmp_path]).size(name)
 
 
 def test_a_folder_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="nowhere"):
-        SynapseFolder([tmp_path / "nowhere"])
+        MediaFolder([tmp_path / "nowhere"])

@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from mmr.interop.synapse_bytes import SynapseBytes
+from mmr.interop.media_folder import MediaFolder
+from mmr.interop.stored_bytes import StoredBytes
 from mmr.interop.synapse_database import SynapseDatabase, SynapseMedia
-from mmr.interop.synapse_store import SynapseFolder
 from mmr.media.adopted import AdoptedMedia
 from mmr.tasks.synapse_import import PREVIEWS, UNFINISHED, SynapseImport, adopted
 from mmr.types import Mxc
@@ -83,7 +83,7 @@ class BatchesTests(TestCase):
 
     def source(self, with_remote: bool = False) -> SynapseImport:
         database = SynapseDatabase(self.synapse.database, SERVER)
-        content = SynapseBytes(SynapseFolder([self.synapse.store]), None)
+        content = StoredBytes(MediaFolder([self.synapse.store]), None)
         return SynapseImport(
             database, content, with_remote=with_remote, threads=Foreground()
         )

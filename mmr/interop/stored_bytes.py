@@ -1,15 +1,16 @@
-"""The bytes of Synapse's media: from its folder, else from itself."""
+"""The bytes of a homeserver's media: from its folder, else from itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mmr.interop.homeserver_downloads import HomeserverDownloads
+from mmr.interop.media_folder import MediaFolder
 from mmr.interop.sources import SourceError, StoredMedia
-from mmr.interop.synapse_store import SynapseFolder, UnsafeName
+from mmr.interop.synapse_store import UnsafeName
 
 
-class SynapseBytes:
+class StoredBytes:
     """Reads media. Blocks; many threads may use it at once.
 
     Args:
@@ -18,7 +19,7 @@ class SynapseBytes:
     """
 
     def __init__(
-        self, folder: SynapseFolder | None, downloads: HomeserverDownloads | None
+        self, folder: MediaFolder | None, downloads: HomeserverDownloads | None
     ) -> None:
         self._folder = folder
         self._downloads = downloads
@@ -28,7 +29,7 @@ class SynapseBytes:
 
         Raises:
             SourceError: when it can't be read.
-            StartupError: when Synapse refuses the access token.
+            StartupError: when the homeserver refuses the access token.
         """
         if self._folder is not None:
             try:
@@ -46,7 +47,7 @@ class SynapseBytes:
             )
 
     def probe(self, media: StoredMedia) -> None:
-        """Look whether one media is there. What only Synapse has isn't asked for.
+        """Look whether one media is there. What only the homeserver has isn't asked for.
 
         Raises:
             SourceError: when its file is missing or has another size.
