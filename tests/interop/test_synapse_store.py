@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmr.errors import StartupError
 from mmr.interop import synapse_store
-from mmr.interop.media_folder import MediaFolder
+from mmr.interop.media_folder import CHUNK_BYTES, MediaFolder
 from mmr.interop.synapse_store import ThumbnailName, UnsafeName
 
 NAME = ThumbnailName(320, 240, "image/jpeg", "scale")
@@ -80,7 +80,7 @@ def test_no_text_leads_out_of_the_folder(origin: str, file_id: str, kind: str) -
 
 
 def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
-    content = os.urandom(synapse_store.CHUNK_BYTES + 5)
+    content = os.urandom(CHUNK_BYTES + 5)
     (tmp_path / "file").write_bytes(content)
     folder = MediaFolder([tmp_path])
     assert b"".join(folder.chunks("file")) == content
