@@ -216,3 +216,12 @@ def test_systemd_finds_no_fault_in_the_units(name: str, tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, str(tmp_path) in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("name", ["mmr.service", "mmr@.service"])
+def test_the_units_confine_the_service(name: str) -> None:
+    """R109: by systemd's own measure, from 0 (well confined) to 10."""
+    unit = str(CONTRIB / "systemd" / name)
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", unit]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-200:]

@@ -146,7 +146,7 @@ class TestImage:
             r"^COPY (?:--chmod=\S+ )?(?!--)(\S+) ", self.text, re.MULTILINE
         )
         assert set(copied) - {"."} <= allowed
-        needed = {"constraints.txt", "setup.cfg", "pyproject.toml", "mmr", "twisted"}
+        needed = {"requirements.lock", "setup.cfg", "pyproject.toml", "mmr", "twisted"}
         assert needed | {"README.md", "LICENSE", "MANIFEST.in"} <= allowed
 
     def test_what_is_sent_makes_a_whole_wheel(self, tmp_path: Path) -> None:
