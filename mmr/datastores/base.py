@@ -290,16 +290,27 @@ class TakesMany(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesMany(Protocol):
+    """A datastore that reads many small objects for little more than one."""
+
+    async def read_small(self, locations: Sequence[str]) -> list[bytes | None]:
+        """Objects by location, each whole; None for one that has to be opened: it is
+        large, or can't be read.
+        """
+        ...
+
+
 class MemoryObject:
     """A stored object that was small enough to be read when it was opened."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data = data
         self.size = len(data)
 
     async def read(self, offset: int, length: int) -> bytes:
         """See `StoredObject.read`."""
-        return self._data[offset : offset + length]
+        return self.data[offset : offset + length]
 
     def fileno(self) -> int | None:
         """None: there is no open file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -104,6 +105,10 @@ class FileDatastore:
         """See `Datastore.open`."""
         return await self._run("open", location, self._open, location)
 
+    async def read_small(self, locations: Sequence[str]) -> list[bytes | None]:
+        """See `GivesMany.read_small`."""
+        return await self.files.run(self._read_small, locations)
+
     async def delete(self, location: str) -> bool:
         """See `Datastore.delete`. Empty folders stay."""
         return await self._run("delete", location, self._delete, location)
@@ -159,6 +164,17 @@ class FileDatastore:
             return FileObject(self, path, fd, size)
         self.fs.close(fd)
         return MemoryObject(small)
+
+    def _read_small(self, locations: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for location in locations:
+            stored = None
+            # Why it can't be read is told to whom opens it.
+            with contextlib.suppress(OSError, ObjectMissing):
+                stored = self._open(location)
+            # A large one is closed with its last reference.
+            found.append(stored.data if isinstance(stored, MemoryObject) else None)
+        return found
 
     def _delete(self, location: str) -> bool:
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from mmr.cache.content import ContentCache
-from mmr.datastores.base import ObjectMissing, StoredObject
+from mmr.datastores.base import GivesMany, ObjectMissing, StoredObject
 from mmr.datastores.registry import Datastores
 from mmr.errors import MatrixError, not_found, unexpected
 
@@ -89,6 +89,23 @@ class Content:
             return data
         finally:
             self._cache.note_download(row.sha256_hash)
+
+    async def read_small(self, rows: Sequence[ObjectRow]) -> list[bytes | None]:
+        """The bytes of small objects, past the cache, where a datastore reads many at
+        once; None for every other.
+        """
+        found: list[bytes | None] = [None] * len(rows)
+        places: dict[str, list[int]] = {}
+        for at, row in enumerate(rows):
+            places.setdefault(row.datastore_id, []).append(at)
+        for datastore_id, ats in places.items():
+            store: object = self._datastores.find(datastore_id)
+            if isinstance(store, GivesMany):
+                read = await store.read_small([rows[at].location for at in ats])
+                for at, data in zip(ats, read, strict=True):
+                    if data is not None and len(data) == rows[at].size_bytes:
+                        found[at] = data
+        return found
 
     async def open_object(self, row: ObjectRow) -> StoredObject:
         """Open the object in its datastore, past the cache.

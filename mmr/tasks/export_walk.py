@@ -24,8 +24,10 @@ from mmr.tasks.export_plan import Checkpoint, ExportParts, ExportPlan, Tell
 from mmr.util.threads import Runner
 
 _PAGE = 512
-_AT_ONCE = 16
+_AT_ONCE = 32
 _PIECE_BYTES = 256 * 1024
+# Datastores may read so much when they open a file.
+_SMALL_BYTES = 64 * 1024
 
 Progress = Callable[[Checkpoint], Awaitable[None]]
 """Told often how far it is; may raise, to stop it."""
@@ -101,17 +103,27 @@ class Exporter:
     async def _load(
         self, group: list[ExportMedia]
     ) -> list[bytes | StoredObject | _Unreadable]:
-        """Open files at the same time; small ones are read whole."""
-        opening = [Deferred.fromCoroutine(self._open(media)) for media in group]
+        """Read small files at once, and open the others at the same time."""
+        found: list[Any] = [b""] * len(group)
+        wanted = [at for at, media in enumerate(group) if self._needs_content(media)]
+        small = [at for at in wanted if group[at].size_bytes <= _SMALL_BYTES]
+        read = await self._content.read_small([group[at] for at in small])
+        for at, data in zip(small, read, strict=True):
+            if data is not None:
+                found[at] = data
+                wanted.remove(at)
+        opening = [Deferred.fromCoroutine(self._open(group[at])) for at in wanted]
         results: list[Any] = await DeferredList(opening, consumeErrors=True)
-        for is_fine, result in results:
+        for at, (is_fine, result) in zip(wanted, results, strict=True):
             if not is_fine:
                 result.raiseException()
-        return [result for _, result in results]
+            found[at] = result
+        return found
+
+    def _needs_content(self, media: ExportMedia) -> bool:
+        return self._plan.with_data and not media.quarantined
 
     async def _open(self, media: ExportMedia) -> bytes | StoredObject | _Unreadable:
-        if media.quarantined or not self._plan.with_data:
-            return b""
         try:
             stored = await self._content.open_object(media)
             if stored.size > _PIECE_BYTES:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from benchmarks import remote, s3
+from benchmarks import archives, remote, s3
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
@@ -42,19 +42,23 @@ def main() -> int:
             if name == THUMBNAILS:
                 results += _thumbnails(rounds, seconds, as_json=options.json)
                 continue
-            if name == remote.NAME:
-                result = remote.measure(rounds)
+            if name == archives.NAME:
+                measured = archives.measure(rounds)
+            elif name == remote.NAME:
+                measured = [remote.measure(rounds)]
             elif name in s3.NAMES:
-                result = s3.measure(name, rounds)
+                measured = [s3.measure(name, rounds)]
             else:
-                result = run(name, options.peer or _DEFAULT_PEERS, rounds, seconds)
+                peers = options.peer or _DEFAULT_PEERS
+                measured = [run(name, peers, rounds, seconds)]
         except BenchError as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             failed = True
             continue
-        results.append(result)
+        results += measured
         stream = sys.stderr if options.json else sys.stdout
-        print(table(result), file=stream, flush=True)
+        for result in measured:
+            print(table(result), file=stream, flush=True)
     if options.json:
         print(as_json(results, rounds, seconds))
     return 1 if failed else 0
@@ -99,7 +103,8 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
-    for name in {remote.NAME, THUMBNAILS, *s3.NAMES} & set(options.workloads):
+    own = {archives.NAME, remote.NAME, THUMBNAILS, *s3.NAMES}
+    for name in own & set(options.workloads):
         if options.profile:
             parser.error(f"{name} has no profile")
     if options.rounds < 1 or options.seconds <= 0:

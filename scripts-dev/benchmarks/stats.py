@@ -26,6 +26,7 @@ class Metric:
 
 METRICS = (
     Metric("rate", "requests/s", True),
+    Metric("files_s", "files/s", True),
     Metric("mb_s", "body MB/s", True),
     Metric("p50_ms", "p50 ms", False),
     Metric("p95_ms", "p95 ms", False),

@@ -322,6 +322,8 @@ PEERS = {
     # Likewise (`benchmarks.s3`).
     "s3-download-100m": (),
     "s3-upload-100m": (),
+    # Likewise (`benchmarks.archives`).
+    "archives": (),
     # The same (`benchmarks.thumbnails`), with a peer of its own.
     "thumbnails": (),
     "previews": (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks import archives
 from benchmarks.stats import METRICS
 from benchmarks.targets import TARGETS, Target, judge
 from benchmarks.thumbnails import rows
@@ -50,6 +51,10 @@ def test_every_target_names_things_that_exist() -> None:
     for target in TARGETS:
         assert target.metric in keys
         assert target.peer in (None, "whole-1m", "boto3", *PEERS[target.workload])
+
+
+def test_every_target_of_archives_names_a_figure() -> None:
+    assert {target.metric for target in archives.TARGETS} <= {m.key for m in METRICS}
 
 
 def test_every_thumbnail_that_is_measured_must_look_as_the_peers_does() -> None:

@@ -11,6 +11,7 @@ import yaml
 from twisted.internet.defer import Deferred
 
 from mmr.datastores.base import DatastoreError
+from mmr.datastores.file import FileObject
 from mmr.errors import unavailable
 from mmr.storage.tasks import Task
 from mmr.tasks.export_packing import Packer
@@ -114,6 +115,27 @@ class InterruptedTests(RunCase):
         self.assertIn("ended with a problem", page)
         await self.export(export_id, method="DELETE")
         await self.check_nothing_left()
+
+    async def test_a_large_file_that_breaks_off_is_left_out(self) -> None:
+        """The part stays readable: what is missing is filled up."""
+        large = await self.upload(os.urandom(400_000))
+        small = await self.upload(b"small")
+        original = FileObject.read
+
+        async def read(file: FileObject, offset: int, length: int) -> bytes:
+            return b"" if offset else await original(file, offset, length)
+
+        self.patch(FileObject, "read", read)
+        export_id = await self.start()
+        self.assertIn("1 files could not be read", (await self.task())["error_message"])
+        first, second, _ = await self.parts(export_id)
+        self.assertEqual((first["index"], second["index"]), (1, 2))
+        monkey = self.patch(FileObject, "read", original)
+        files = await self.files_of(export_id)
+        monkey.restore()
+        listed = json.loads(files["manifest.json"])["media"]
+        self.assertEqual(list(listed), [f"mxc://{HOST}/{small}"])
+        self.assertEqual(len(files[f"{HOST}__{large}"]), 400_000)
 
     async def test_a_cancelled_export_stops(self) -> None:
         await self.fill(3)
