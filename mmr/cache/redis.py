@@ -100,12 +100,18 @@ class RedisContentCache:
         await self._delete(sha256_hash)
         return None
 
+    @property
+    def is_all_up(self) -> bool:
+        """Whether all servers answer."""
+        return all(shard.is_up for shard in self._redis.shards)
+
+    def is_up(self, sha256_hash: str) -> bool:
+        """Whether the server answers that would have this content."""
+        return self._redis.shard_of(sha256_hash).is_up
+
     def wants(self, sha256_hash: str, size: int) -> bool:
         """See `ContentCache.wants`."""
-        return (
-            self._may_move(sha256_hash, size)
-            and self._redis.shard_of(sha256_hash).is_up
-        )
+        return self._may_move(sha256_hash, size) and self.is_up(sha256_hash)
 
     def put(self, sha256_hash: str, data: bytes) -> bool:
         """See `ContentCache.put`. It goes out later."""

@@ -22,6 +22,7 @@ from mmr.cache.content import (
     NoContentCache,
 )
 from mmr.cache.redis import RedisContentCache
+from mmr.cache.standing_in import StandingIn
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
 from mmr.datastores.registry import (
@@ -104,15 +105,20 @@ class Foundations(Clustering):
 
     @cached_property
     def content_cache(self) -> ContentCache:
+        if self.redis is None:
+            return self._memory_cache
+        shared = RedisContentCache(
+            self.redis,
+            self.config.downloads.cache.max_file_size_bytes,
+            self.clock,
+            self.files,
+            self.announce_removal,
+        )
+        return StandingIn(shared, self._memory_cache)
+
+    @cached_property
+    def _memory_cache(self) -> ContentCache:
         cache = self.config.downloads.cache
-        if self.redis is not None:
-            return RedisContentCache(
-                self.redis,
-                cache.max_file_size_bytes,
-                self.clock,
-                self.files,
-                self.announce_removal,
-            )
         if not cache.enabled:
             return NoContentCache()
         events = cache_events("media")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from mmr.cache.redis import RedisContentCache
+from mmr.cache.standing_in import StandingIn
 from mmr.config import load_config
 from mmr.http.listen import listen_tcp
 from mmr.server import MediaRepoServer
@@ -149,7 +149,7 @@ class RedisTests(SharingTests, TwoServersCase):
         media_id = await self.upload(png())
         path = self.download_path(media_id)
         record = await self.record(media_id)
-        self.assertIsInstance(self.second.content_cache, RedisContentCache)
+        self.assertIsInstance(self.second.content_cache, StandingIn)
         await self.download(media_id)
 
         async def is_shared() -> bool:
