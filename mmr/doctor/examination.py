@@ -19,6 +19,7 @@ from mmr.doctor.storage import (
     check_datastore,
     check_redis,
 )
+from mmr.doctor.versions import check_versions
 from mmr.http.client import UpstreamUnavailable
 from mmr.http.probe import Prober
 from mmr.server import MediaRepoServer
@@ -81,6 +82,7 @@ class Examination:
             checks.append((store.id, partial(check_datastore, server, store)))
         checks.append(("redis", partial(check_redis, server)))
         checks.append(("formats", self._formats))
+        checks.append(("libraries", partial(server.files.run, check_versions)))
         for domain in config.domains.values():
             homeserver = HomeserverCheck(self._prober, domain, server.clock)
             checks.append((domain.name, homeserver.run))
