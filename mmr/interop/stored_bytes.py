@@ -47,7 +47,7 @@ class StoredBytes:
             )
 
     def probe(self, media: StoredMedia) -> None:
-        """Look whether one media is there. What only the homeserver has isn't asked for.
+        """Look whether one media is there. The homeserver itself isn't asked.
 
         Raises:
             SourceError: when its file is missing or has another size.
