@@ -222,7 +222,7 @@ class ObjectCommitter:
         except CommitOutcomeUnknown:
             raise
         except BaseException:
-            await self.give_up(attempt.intent)
+            await self._give_up(attempt.intent)
             raise
 
     def commit_txn(
@@ -253,7 +253,7 @@ class ObjectCommitter:
             objects.queue_delete_txn(txn, stored.name)
         return row
 
-    async def give_up(self, intent: Intent) -> None:
+    async def _give_up(self, intent: Intent) -> None:
         """Have the object deleted. A failure here is the sweep's to mend."""
         try:
             await self._intents.sweep(intent)

@@ -7,6 +7,7 @@ a new file under a new id is left to that one.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 from mmr.util.threads import Runner
+
+logger = logging.getLogger(__name__)
 
 MAX_SMALL_BYTES = 256 * 1024
 """A file that is larger gains nothing by company."""
@@ -199,13 +202,24 @@ class SmallFiles:
         except CommitOutcomeUnknown:
             raise
         except BaseException:
-            for file in fresh:
-                await self._committer.give_up(_intent(file))
+            await self._give_up(fresh)
             raise
         for file, outcome in zip(fresh, outcomes, strict=True):
             file.outcome = outcome
             if isinstance(outcome, MediaRecord):
                 file.rows.is_inserted |= outcome.object_name == file.at.name
+
+    async def _give_up(self, files: Sequence[_File]) -> None:
+        """Have objects deleted. A failure here is the sweep's to mend."""
+
+        def give_up_txn(txn: Transaction) -> None:
+            for file in files:
+                self._intents.sweep_txn(txn, _intent(file))
+
+        try:
+            await self._db.interaction("give_up_files", give_up_txn)
+        except Exception:
+            logger.exception("Could not give up %d objects; the sweep will", len(files))
 
     def _commit_txn(
         self, txn: Transaction, fresh: Sequence[_File]

@@ -25,6 +25,7 @@ from mmr.rest.admin.attributes import AttributesServlet
 from mmr.rest.admin.audit import AuditServlet
 from mmr.rest.admin.datastores import DatastoresServlet
 from mmr.rest.admin.exports import ExportsServlet
+from mmr.rest.admin.imports import ImportsServlet
 from mmr.rest.admin.purge import PurgeServlet
 from mmr.rest.admin.quarantine import QuarantineServlet
 from mmr.rest.admin.tasks import TasksServlet
@@ -94,6 +95,7 @@ class HttpSide(Tasking):
             ),
             TasksServlet(self.stores.tasks, self.task_engine, self.audit),
             ExportsServlet(self.exports, self.export_downloads, self.sessions),
+            ImportsServlet(self.imports),
             *profiling_servlets(os.environ, self.clock),
             *self._moderation_servlets,
             *self._synapse_admin_servlets,

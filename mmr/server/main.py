@@ -204,6 +204,7 @@ class MediaRepoServer(Measuring):
                     "submit_expiry", 3600, lambda: self.expiry_schedule.submit_due()
                 ),
                 RecurringJob("expire_exports", 3600, lambda: self.exports.expire()),
+                RecurringJob("sweep_imports", 600, lambda: self.import_data.sweep()),
                 RecurringJob(
                     "clear_blurhashes", 6 * 3600, lambda: self.blurhash_expiry.expire()
                 ),

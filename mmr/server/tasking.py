@@ -6,12 +6,13 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
-from mmr.server.exporting import Exporting
-from mmr.tasks import export_data, transfer
+from mmr.server.importing import Importing
+from mmr.tasks import export_data, import_data, transfer
 from mmr.tasks.engine import TaskEngine, TaskRunner
 from mmr.tasks.expiry import Expiry, ExpiryRunner, ExpirySchedule
 from mmr.tasks.export_downloads import ExportDownloads
 from mmr.tasks.exports import Exports
+from mmr.tasks.imports import Imports
 from mmr.tasks.moderation import (
     Deed,
     Moderation,
@@ -23,7 +24,7 @@ from mmr.tasks.transfer import Transfer
 from mmr.types import Mxc
 
 
-class Tasking(Exporting):
+class Tasking(Importing):
     """Background tasks of one process."""
 
     @cached_property
@@ -33,6 +34,7 @@ class Tasking(Exporting):
             runners={
                 transfer.NAME: self.transfer,
                 export_data.NAME: self.export_data,
+                import_data.NAME: self.import_data,
                 **{name: ExpiryRunner(each) for name, each in self._expiries.items()},
                 **self._moderation_runners,
             },
@@ -97,8 +99,20 @@ class Tasking(Exporting):
         )
 
     @cached_property
+    def imports(self) -> Imports:
+        return Imports(
+            store=self.stores.imports,
+            intents=self.stores.intents,
+            datastores=self.datastores,
+            engine=self.task_engine,
+            audit=self.audit,
+            ids=self.ids,
+            clock=self.clock,
+        )
+
+    @cached_property
     def export_downloads(self) -> ExportDownloads:
-        return ExportDownloads(self.exports)
+        return ExportDownloads(self.exports, self.stores.quarantine_changes)
 
     async def _withdraw(
         self, media: Collection[Mxc], contents: Collection[str]

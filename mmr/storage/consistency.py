@@ -13,8 +13,9 @@ from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 
 # Where an object may be named without being queued for deletion.
-_NAMED = ("media", "thumbnails", "export_parts", "mmr_object_intents")
-_LISTED = ("media", "thumbnails", "export_parts")
+_PARTS = ("export_parts", "mmr_import_parts")
+_LISTED = ("media", "thumbnails", *_PARTS)
+_NAMED = (*_LISTED, "mmr_object_intents")
 _MAX_MEDIA = 100
 
 
@@ -45,7 +46,7 @@ class ConsistencyStore:
         """Some objects that rows of a table name, in the order of locations."""
         if table not in _LISTED:
             raise ValueError(table)
-        sha256 = "''" if table == "export_parts" else "MAX(sha256_hash)"
+        sha256 = "''" if table in _PARTS else "MAX(sha256_hash)"
         rows = await self._db.fetch_all(
             "get_named_objects",
             f"SELECT location, {sha256}, MAX(size_bytes) FROM {table}"  # noqa: S608

@@ -44,13 +44,13 @@ class DatastoreStore:
         return {row[0]: DatastoreTotal(int(row[1]), int(row[2])) for row in rows}
 
     async def get_ids_in_use(self) -> set[str]:
-        """The datastore ids that media, thumbnails or export parts name.
+        """The datastore ids that media, thumbnails or parts of archives name.
 
         The empty id stands for rows of before MMR 1.0, see
         `convert_absolute_locations`.
         """
         found: set[str] = set()
-        for table in ("media", "thumbnails", "export_parts"):
+        for table in ("media", "thumbnails", "export_parts", "mmr_import_parts"):
             rows = await self._db.fetch_all(
                 "get_datastore_ids_in_use", _DISTINCT.format(table=table)
             )

@@ -12,6 +12,7 @@ from mmr.storage.datastores import DatastoreStore
 from mmr.storage.destinations import DestinationStore
 from mmr.storage.export_entries import ExportEntryStore
 from mmr.storage.exports import ExportStore
+from mmr.storage.imports import ImportStore
 from mmr.storage.intents import IntentStore
 from mmr.storage.last_access import LastAccessStore
 from mmr.storage.listing import ListingStore
@@ -129,6 +130,10 @@ class Stores:
     @cached_property
     def usage(self) -> UsageStore:
         return UsageStore(self._db)
+
+    @cached_property
+    def imports(self) -> ImportStore:
+        return ImportStore(self._db)
 
     @cached_property
     def exports(self) -> ExportStore:

@@ -100,7 +100,11 @@ class ArchiveImport:
         fault: ArchiveError | None = None
         try:
             async with Lanes(_AT_ONCE) as lanes:
-                fault = await self._walk(part, lanes)
+                try:
+                    fault = await self._walk(part, lanes)
+                except BaseException:
+                    part.stop()
+                    raise
         finally:
             amiss, self._amiss = self._amiss, []
             self._in_flight.clear()

@@ -10,7 +10,7 @@ from typing import BinaryIO, Generic, TypeVar
 
 import attrs
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
 from mmr.util.threads import Runner
@@ -54,6 +54,7 @@ class PartStream(Generic[T]):
         self._reader = PartReader()
         self._events: deque[Wanted[T] | Piece | End | Refused] = deque()
         self._is_over = False
+        self._is_stopped = False
         # All of the large entry that came last was given out.
         self._passed: Deferred[None] = Deferred()
 
@@ -95,7 +96,13 @@ class PartStream(Generic[T]):
         taker.addBoth(lambda _: _fire(passed))
         await passed
 
+    def stop(self) -> None:
+        """Let whoever takes `pieces` get no more of them, but `CancelledError`."""
+        self._is_stopped = True
+
     async def _next(self) -> Wanted[T] | Piece | End | Refused | None:
+        if self._is_stopped:
+            raise CancelledError
         while not self._events:
             if self._is_over:
                 return None

@@ -32,6 +32,12 @@ class TaskCancelled(Exception):
     """Somebody wants the task to stop."""
 
 
+class TaskWaits(Exception):
+    """There is nothing to do now. The task is tried again, when no other wants its
+    place.
+    """
+
+
 class TaskReporter:
     """A task's way to say how far it is, and to learn that it shall stop.
 
@@ -122,6 +128,7 @@ class TaskEngine:
         self._is_ours = is_ours
         self._queued = queued
         self._running: dict[int, Deferred[None]] = {}
+        self._idle: set[int] = set()
         self._is_stopping = False
 
     @property
@@ -142,10 +149,15 @@ class TaskEngine:
 
     async def added(self, task: Task) -> None:
         """Have a task done that was created with what it works on."""
+        await self.wake(task.id)
+
+    async def wake(self, task_id: int) -> None:
+        """Have a task done for which there is something to do."""
+        self._idle.discard(task_id)
         if self._is_ours():
             await self.look()
         elif self._queued is not None:
-            await self._queued(task.id)
+            await self._queued(task_id)
 
     async def hold(
         self, name: str, params: Mapping[str, Any], memo: str, work: Work
@@ -179,7 +191,9 @@ class TaskEngine:
         """
         if not self._is_ours() or self._is_stopping:
             return
-        for task in await self._store.get_unfinished(_MAX_LISTED):
+        unfinished = await self._store.get_unfinished(_MAX_LISTED)
+        self._idle.intersection_update(task.id for task in unfinished)
+        for task in sorted(unfinished, key=lambda task: task.id in self._idle):
             if len(self._running) >= self._num_workers():
                 return
             if task.id not in self._running and not self._is_held(task):
@@ -233,6 +247,8 @@ class TaskEngine:
             try:
                 error = await self._try(task, work, reporter)
                 await self._store.finish(task.id, self._clock.time_ms(), error)
+            except TaskWaits:
+                self._idle.add(task.id)
             except CancelledError:
                 logger.info("Task %d is interrupted; it goes on later", task.id)
                 await self._let_go(task)
@@ -261,7 +277,9 @@ class TaskEngine:
 
     async def _try(self, task: Task, work: Work, reporter: TaskReporter) -> str:
         """Do the task. Gives the error, if there is one to be told."""
-        logger.info("Task %d (%s) begins", task.id, task.name)
+        level = logging.DEBUG if task.id in self._idle else logging.INFO
+        self._idle.discard(task.id)
+        logger.log(level, "Task %d (%s) begins", task.id, task.name)
         try:
             await reporter.report(task.progress, now=True)
             await work(task, reporter)
@@ -275,7 +293,7 @@ class TaskEngine:
                 raise
             logger.exception("Task %d (%s) failed", task.id, task.name)
             return error.message
-        except CancelledError:
+        except (CancelledError, TaskWaits):
             raise
         except Exception as error:
             logger.exception("Task %d (%s) failed", task.id, task.name)

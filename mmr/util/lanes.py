@@ -10,9 +10,7 @@ from twisted.python.failure import Failure
 
 
 class Lanes:
-    """Runs coroutines side by side, for as long as its ``async with`` lasts.
-
-    In the end they are waited for; if that end is an exception, they are cancelled.
+    """Runs coroutines side by side. Its ``async with`` waits for them in the end.
 
     Args:
         count: How many at once.
@@ -57,8 +55,6 @@ class Lanes:
             Exception: the first one that any of the work has raised, if the caller has
                 not raised one itself.
         """
-        for running in list(self._running) if error else []:
-            running.cancel()
         while self._running:
             await next(iter(self._running))
         if self._failure is not None and not error:

@@ -408,14 +408,14 @@ class AdoptCases(ServerCase):
     async def test_a_crash_at_any_step_leaves_nothing_for_ever(self) -> None:
         """R94: and the sweep finds all that is left."""
 
-        async def nothing(*_: object) -> None:
+        def nothing(*_: object) -> None:
             raise Crash
 
         await self.adopt(media("kept"), b"acknowledged")
         for step in STEPS:
             patches = [
                 self.break_at(step, Crash),
-                self.patch(self.server.committer, "give_up", nothing),
+                self.patch(self.server.stores.intents, "sweep_txn", nothing),
             ]
             await self.adopt_all([(media(f"m{step}"), step.encode())])
             for patch in patches:

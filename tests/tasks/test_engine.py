@@ -10,7 +10,7 @@ from twisted.internet.task import Clock as FakeReactor
 from mmr.errors import unavailable
 from mmr.storage import Database, tasks
 from mmr.storage.tasks import Progress, Task, TaskStore
-from mmr.tasks.engine import TaskEngine, TaskFailed, TaskReporter
+from mmr.tasks.engine import TaskEngine, TaskFailed, TaskReporter, TaskWaits
 from mmr.util.clock import Clock
 
 from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase
@@ -38,9 +38,7 @@ class EngineTests(StorageTestCase):
         self.reactor = FakeReactor()
         self.reactor.advance(1000)
 
-    def engine(
-        self, workers: int = 5, is_ours: bool = True, **more: Any
-    ) -> TaskEngine:
+    def engine(self, workers: int = 5, is_ours: bool = True, **more: Any) -> TaskEngine:
         settings: dict[str, Any] = {"runners": {"work": self.worker}}
         return TaskEngine(
             store=self.store,
@@ -115,6 +113,34 @@ class EngineTests(StorageTestCase):
         await self.until_begun(1)
         self.assertEqual(len(self.worker.begun), 1)
         await engine.stop()
+
+    async def test_a_task_with_nothing_to_do_leaves_its_place_to_others(self) -> None:
+        await self.begin()
+        waited: list[int] = []
+
+        class Waiting:
+            async def run(self, task: Task, reporter: TaskReporter) -> None:
+                waited.append(task.id)
+                raise TaskWaits
+
+        engine = self.engine(1, runners={"work": self.worker, "wait": Waiting()})
+        idle = await engine.submit("wait", {})
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(idle), (False, ""))
+        # It is older, and takes turns behind the others all the same.
+        busy = await engine.submit("work", {})
+        await self.until_begun(1)
+        self.assertEqual(waited, [idle.id])
+        self.worker.ends[busy.id].callback(None)
+        await self.until_idle(engine)
+        await engine.look()
+        await self.until_idle(engine)
+        self.assertEqual(waited, [idle.id] * 2)
+        await engine.wake(idle.id)
+        await self.until_idle(engine)
+        self.assertEqual(waited, [idle.id] * 3)
+        await engine.cancel(idle)
+        self.assertEqual(await self.state(idle), (True, "cancelled"))
 
     async def test_a_task_that_nothing_can_do_fails_loudly(self) -> None:
         await self.begin()

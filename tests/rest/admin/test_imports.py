@@ -1,0 +1,443 @@
+"""Imports over the admin API, on both engines (mmr-http-api.md §11.9)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from mmr.media.adopt import Adoptions
+from mmr.storage.consistency import ConsistencyStore
+from mmr.storage.imports import ImportStore
+from mmr.tasks import import_data
+from mmr.tasks import imports as imports_module
+from mmr.tasks.consistency import Consistency
+
+from tests.archives.making import WHEN, Archive, part
+from tests.harness import ALICE, ServerCase
+from tests.wire import Answer
+
+BASE = "/_matrix/media/unstable/admin"
+
+
+class ImportCases(ServerCase):
+    __test__: ClassVar[bool] = False
+
+    async def post(self, path: str, body: bytes = b"", **kwargs: Any) -> Answer:
+        kwargs.setdefault("token", "admin-token")
+        return await self.request("POST", f"{BASE}/{path}", body=body, **kwargs)
+
+    async def start(self, body: bytes) -> str:
+        """Start an import; gives its id."""
+        answer = await self.post("import", body)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(set(answer.json), {"import_id", "task_id"})
+        self.task_id: int = answer.json["task_id"]
+        return str(answer.json["import_id"])
+
+    async def add(self, import_id: str, body: bytes) -> Answer:
+        return await self.post(f"import/{import_id}/part", body)
+
+    async def close(self, import_id: str) -> Answer:
+        return await self.post(f"import/{import_id}/close")
+
+    async def task(self) -> dict[str, Any]:
+        answer = await self.get(f"{BASE}/tasks/{self.task_id}", token="admin-token")
+        task: dict[str, Any] = answer.json
+        return task
+
+    async def until_over(self) -> dict[str, Any]:
+        """Wait for the end of the task; as often as it likes it is looked at."""
+
+        async def is_over() -> bool:
+            await self.server.task_engine.look()
+            return bool((await self.task())["is_finished"])
+
+        await self.eventually(is_over)
+        return await self.task()
+
+    async def until_idle(self) -> None:
+        async def is_idle() -> bool:
+            return self.server.task_engine.running == 0
+
+        await self.eventually(is_idle)
+
+    async def check_nothing_is_left(self) -> None:
+        """No import, no part, no temporary file."""
+        await self.until_idle()
+        await self.server.sweep.sweep(-1)
+        await self.server.sweep.delete_queued()
+        for table in ("mmr_imports", "mmr_import_parts", "mmr_object_intents"):
+            self.assertEqual(await self.count(table), 0, table)
+        rows = await self.server.db.fetch_all("l", "SELECT location FROM media")
+        self.assertEqual(
+            {str(path.relative_to(self.media_folder)) for path in self.files()},
+            {row[0] for row in rows},
+        )
+        totals = await self.server.stores.datastores.get_totals()
+        if "folder" in totals:
+            self.assertEqual(totals["folder"].objects, len(self.files()))
+
+    async def forget_media(self) -> None:
+        """For another run of the same."""
+        rows = await self.server.db.fetch_all("l", "SELECT origin, media_id FROM media")
+        delete = self.server.stores.media.delete_media_txn
+        for row in rows:
+            await self.server.db.interaction("d", delete, *row)
+        self.server.media_records.clear()
+
+    def archive(self, count: int = 6) -> Archive:
+        archive = Archive()
+        for number in range(count):
+            archive.add(f"m{number}", os.urandom(1000))
+        return archive
+
+    async def check_all_is_here(self, archive: Archive) -> None:
+        for number, (_, data) in enumerate(archive.entries):
+            self.assertEqual((await self.download(f"m{number}")).body, data)
+
+    async def test_parts_in_any_order(self) -> None:
+        """It ends by itself when all media is here; answers are MMR's."""
+        archive = self.archive()
+        files = archive.parts(3)
+        first, second, third, manifest = files.values()
+        orders = (
+            (manifest, first, second, third),
+            (third, manifest, first, second),
+            (first, second, third, manifest),
+        )
+        for order in orders:
+            import_id = await self.start(order[0])
+            for body in order[1:]:
+                answer = await self.add(import_id, body)
+                self.assertEqual((answer.status, answer.json), (200, {}))
+            task = await self.until_over()
+            self.assertEqual(task["error_message"], "")
+            self.assertEqual(task["task_name"], "import_data")
+            self.assertEqual(task["params"]["import_id"], import_id)
+            self.assertEqual(task["params"]["export_id"], import_id)
+            self.assertEqual(task["progress"]["done"], 6)
+            self.assertEqual(task["progress"]["total"], 6)
+            await self.check_all_is_here(archive)
+            await self.check_nothing_is_left()
+            self.assertEqual((await self.add(import_id, first)).status, 404)
+            await self.forget_media()
+
+    async def test_media_keeps_what_it_had(self) -> None:
+        archive = Archive(ALICE, version=1)
+        archive.add("one", b"one", uploader="")
+        import_id = await self.start(archive.manifest_part())
+        await self.add(import_id, part(archive.entries))
+        await self.until_over()
+        record = await self.record("one")
+        self.assertEqual((record.user_id, record.creation_ts), (ALICE, WHEN))
+
+    async def test_closing_ends_it_and_what_is_missing_is_told(self) -> None:
+        """D66: it never blocks."""
+        archive = self.archive(4)
+        files = list(archive.parts(2).values())
+        import_id = await self.start(files[-1])
+        await self.add(import_id, files[0])
+        answer = await self.close(import_id)
+        self.assertEqual((answer.status, answer.json), (200, {}))
+        task = await self.until_over()
+        self.assertIn("missing: 2", task["error_message"])
+        self.assertEqual(task["progress"]["done"], 2)
+        self.assertEqual(task["progress"]["failed"], 2)
+        self.assertEqual((await self.close(import_id)).status, 404)
+        await self.check_nothing_is_left()
+
+    async def test_closing_without_a_manifest(self) -> None:
+        import_id = await self.start(part([("a", b"1")]))
+        await self.until_idle()
+        self.assertFalse((await self.task())["is_finished"])
+        await self.close(import_id)
+        task = await self.until_over()
+        self.assertEqual(task["error_message"], "no part held a manifest.json")
+        await self.check_nothing_is_left()
+
+    async def test_a_bad_part_is_told_and_the_others_are_read(self) -> None:
+        """And another copy of it is welcome."""
+        archive = self.archive()
+        one, two, manifest = archive.parts(2).values()
+        import_id = await self.start(manifest)
+        await self.add(import_id, one[:2000])
+        await self.add(import_id, b"\x1f\x8b no archive")
+        await self.add(import_id, two)
+        await self.until_idle()
+        self.assertFalse((await self.task())["is_finished"])
+        await self.add(import_id, one)
+        task = await self.until_over()
+        self.assertIn("unreadable: 2", task["error_message"])
+        self.assertEqual(task["progress"]["done"], 6)
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
+
+    async def test_a_bad_manifest_ends_it(self) -> None:
+        archive = self.archive()
+        archive.head["version"] = 7
+        await self.start(archive.manifest_part())
+        task = await self.until_over()
+        self.assertIn("version 7", task["error_message"])
+        await self.check_nothing_is_left()
+
+    async def test_what_is_no_archive_is_refused_at_once(self) -> None:
+        for body in (b"", b"no gzip", b"PK\x03\x04" + bytes(100)):
+            answer = await self.post("import", body)
+            self.assertEqual(answer.status, 400, body)
+            self.assertIn(".tgz", answer.json["error"])
+        await self.check_nothing_is_left()
+        self.assertEqual(await self.count("background_tasks"), 0)
+
+    async def test_unknown_and_impossible_ids(self) -> None:
+        """R49: an unknown one looks like an ended one."""
+        body = self.archive().manifest_part()
+        for import_id, status in (
+            ("0" * 40, 404),
+            ("a" * 128, 404),
+            ("a" * 129, 400),
+            ("a%2Fb", 400),
+            ("a.b", 400),
+        ):
+            self.assertEqual((await self.add(import_id, body)).status, status)
+            self.assertEqual((await self.close(import_id)).status, status)
+        await self.check_nothing_is_left()
+
+    async def test_ids_are_not_to_be_guessed(self) -> None:
+        """R49."""
+        ids = [await self.start(part([("a", b"%d" % n)])) for n in range(2)]
+        self.assertNotEqual(ids[0][:32], ids[1][:32])
+        self.assertGreaterEqual(len(ids[0]), 40)
+
+    async def test_a_restart_goes_on_where_it_was(self) -> None:
+        """With parts that were read, that wait, and that come later; in any moment."""
+        for is_manifest_first in (False, True):
+            archive = self.archive(9)
+            one, two, three, manifest = archive.parts(3).values()
+            first = manifest if is_manifest_first else one
+            import_id = await self.start(first)
+            await self.until_idle()
+            await self.stop_server()
+            await self.start_server()
+            await self.add(import_id, two)
+            second = manifest if first is one else one
+            await self.add(import_id, second)
+            await self.until_idle()
+            await self.stop_server()
+            await self.start_server()
+            await self.until_idle()
+            self.assertFalse((await self.task())["is_finished"])
+            await self.add(import_id, three)
+            task = await self.until_over()
+            self.assertEqual(task["error_message"], "")
+            await self.check_all_is_here(archive)
+            await self.check_nothing_is_left()
+            await self.forget_media()
+
+    async def test_a_crash_in_the_middle_of_a_part(self) -> None:
+        """R94: nothing is lost, nothing stays behind."""
+        archive = self.archive(300)
+        one, manifest = archive.parts(1).values()
+        adopt_small = Adoptions.adopt_small
+        calls: list[int] = []
+
+        async def dying(adoptions: Adoptions, files: Any) -> Any:
+            calls.append(len(files))
+            if len(calls) > 1:
+                raise RuntimeError("the process ends here")
+            return await adopt_small(adoptions, files)
+
+        async def no_end(task_id: int, now_ms: int, error: str = "") -> None:
+            """A dead process ends no task."""
+
+        import_id = await self.start(manifest)
+        await self.until_idle()
+        patches = [
+            self.patch(Adoptions, "adopt_small", dying),
+            self.patch(self.server.stores.tasks, "finish", no_end),
+        ]
+        await self.add(import_id, one)
+        await self.until_idle()
+        for patch in patches:
+            patch.restore()
+        self.flushLoggedErrors(RuntimeError)
+        await self.stop_server()
+        await self.start_server()
+        task = await self.until_over()
+        self.assertEqual(task["error_message"], "")
+        self.assertEqual(task["progress"]["done"], 300)
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
+
+    async def test_a_crash_while_a_part_comes_in_leaves_nothing(self) -> None:
+        """R94, R95: the sweep finds the object by its intent."""
+
+        async def dying(*_: object, **__: object) -> None:
+            raise RuntimeError("the process ends here")
+
+        for method in ("create", "add_part"):
+            import_id = ""
+            if method == "add_part":
+                import_id = await self.start(part([("a", b"1")]))
+            patch = self.patch(ImportStore, method, dying)
+            body = part([("b", os.urandom(500_000))])
+            answer = await (
+                self.add(import_id, body) if import_id else self.post("import", body)
+            )
+            patch.restore()
+            self.assertEqual(answer.status, 500)
+            self.assertEqual(await self.count("mmr_object_intents"), 1)
+            if import_id:
+                await self.close(import_id)
+                await self.until_over()
+            self.flushLoggedErrors(RuntimeError)
+            await self.check_nothing_is_left()
+
+    async def test_cancelling_ends_it(self) -> None:
+        archive = self.archive()
+        import_id = await self.start(archive.manifest_part())
+        await self.until_idle()
+        answer = await self.post(f"tasks/{self.task_id}/cancel")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual((await self.task())["error_message"], "cancelled")
+        await self.server.import_data.sweep()
+        self.assertEqual((await self.add(import_id, part([("a", b"")]))).status, 404)
+        await self.check_nothing_is_left()
+
+    async def test_nobody_comes_back(self) -> None:
+        self.patch(import_data, "IDLE_MS", -1)
+        await self.start(self.archive().manifest_part())
+        task = await self.until_over()
+        self.assertIn("missing: 6", task["error_message"])
+        await self.check_nothing_is_left()
+
+    async def test_there_is_a_bound_on_what_waits(self) -> None:
+        """R49: imports, and parts of one."""
+        self.patch(imports_module, "_MOST_OPEN", 2)
+        self.patch(imports_module, "_MOST_WAITING", 3)
+        body = part([("a", b"1")])
+        ids = [await self.start(body) for _ in range(2)]
+        answer = await self.post("import", body)
+        self.assertEqual(answer.status, 429)
+        self.assertIn("retry_after_ms", answer.json)
+        statuses = [(await self.add(ids[0], body)).status for _ in range(4)]
+        self.assertEqual(statuses, [200, 200, 429, 429])
+        for import_id in ids:
+            await self.close(import_id)
+        await self.until_over()
+
+        async def all_over() -> bool:
+            await self.server.task_engine.look()
+            return await self.count("mmr_imports") == 0
+
+        await self.eventually(all_over)
+        await self.check_nothing_is_left()
+
+    async def test_waiting_imports_keep_no_other_task_from_running(self) -> None:
+        """They take no worker while nothing comes."""
+        self.patch(self.server.task_engine, "_num_workers", lambda: 1)
+        for _ in range(3):
+            await self.start(part([("a", b"1")]))
+        await self.until_idle()
+        answer = await self.post(f"user/{ALICE}/export")
+        self.task_id = answer.json["task_id"]
+        self.assertEqual((await self.until_over())["error_message"], "")
+
+    async def test_any_process_takes_parts(self) -> None:
+        """MMR: machine 0 only. The tasks themselves are machine 0's."""
+        archive = self.archive()
+        one, two, manifest = archive.parts(2).values()
+        is_ours = self.server.task_engine._is_ours
+        self.server.task_engine._is_ours = lambda: False
+        import_id = await self.start(manifest)
+        await self.add(import_id, one)
+        await self.add(import_id, two)
+        self.assertEqual(await self.count("media"), 0)
+        self.server.task_engine._is_ours = is_ours
+        self.assertEqual((await self.until_over())["error_message"], "")
+        await self.check_all_is_here(archive)
+
+    async def test_a_task_of_mmr_itself(self) -> None:
+        """It was in MMR's memory alone."""
+        task = await self.server.task_engine.submit(
+            "import_data", {"export_id": "of-mmr"}
+        )
+        self.task_id = task.id
+        self.assertIn(
+            "start the import again", (await self.until_over())["error_message"]
+        )
+
+    async def test_who_may(self) -> None:
+        """R48."""
+        body = self.archive().manifest_part()
+        for token, status in (("alice-token", 403), (None, 401)):
+            answer = await self.post("import", body, token=token)
+            self.assertEqual(answer.status, status)
+        import_id = await self.start(body)
+        for path in ("part", "close"):
+            answer = await self.post(
+                f"import/{import_id}/{path}", body, token="alice-token"
+            )
+            self.assertEqual(answer.status, 403)
+
+    async def test_it_is_noted_who_did_it(self) -> None:
+        """R90."""
+        await self.start(self.archive().manifest_part())
+        page = await self.server.stores.audit.get_page(0, 10, action="import")
+        self.assertEqual(len(page), 1)
+
+    async def test_the_program_of_consistency_knows_the_parts(self) -> None:
+        """R102: a part that waits is no stray object."""
+        await self.start(part([("a", b"1")]))
+        check = Consistency(
+            ConsistencyStore(self.server.db),
+            self.store,
+            self.server.files,
+            lambda _: None,
+        )
+        self.assertEqual([each async for each in check.unreferenced()], [])
+        self.assertEqual([each async for each in check.broken(verify=True)], [])
+        self.assertIn("folder", await self.server.stores.datastores.get_ids_in_use())
+
+
+class ImportsOnSqlite(ImportCases):
+    __test__ = True
+
+
+class ImportsOnPostgres(ImportCases):
+    __test__ = True
+    engine = "postgres"
+
+
+class SwitchedOff(ServerCase):
+    config: ClassVar[dict[str, Any]] = {"archiving": {"enabled": False}}
+
+    async def test_all_routes_say_so(self) -> None:
+        for path in ("import", "import/abc/part", "import/abc/close"):
+            answer = await self.request(
+                "POST", f"{BASE}/{path}", token="admin-token", body=b""
+            )
+            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.json["error"], "archiving is not enabled")
+
+
+class NoPlace(ServerCase):
+    def write_config(self, cs_api: str) -> None:
+        self.config = {  # type: ignore[misc]
+            "datastores": [
+                {
+                    "type": "file",
+                    "id": "folder",
+                    "forKinds": ["local_media", "remote_media", "thumbnails"],
+                    "opts": {"path": str(self.media_folder)},
+                }
+            ]
+        }
+        super().write_config(cs_api)
+
+    async def test_the_log_names_the_key(self) -> None:
+        with self.assertLogs("mmr.datastores.base") as logs:
+            answer = await self.request(
+                "POST", f"{BASE}/import", token="admin-token", body=b"\x1f\x8b"
+            )
+        self.assertEqual(answer.status, 500)
+        self.assertIn("forKinds", logs.output[0])
