@@ -17,6 +17,8 @@ _RECOUNT = """
             SELECT datastore_id, location, size_bytes FROM media
             UNION ALL
             SELECT datastore_id, location, size_bytes FROM thumbnails
+            UNION ALL
+            SELECT datastore_id, location, size_bytes FROM export_parts
         ) AS referring
         GROUP BY datastore_id, location
     ) AS objects
@@ -51,6 +53,6 @@ def bump_txn(
 
 
 def recount_txn(txn: Transaction) -> None:
-    """Count everything anew. Reads both tables whole: for adoption and repair only."""
+    """Count everything anew. Reads all tables whole: for adoption and repair only."""
     txn.execute("DELETE FROM mmr_datastore_totals")
     txn.execute(_RECOUNT)

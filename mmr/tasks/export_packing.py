@@ -40,6 +40,7 @@ class Packer:
     Attributes:
         finished: Parts that are there.
         payload: Bytes of media in the part under way.
+        count: Media in it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Packer:
     ) -> None:
         self.finished = finished
         self.payload = 0
+        self.count = 0
         self._parts = parts
         self._files = files
         self._tell = tell
@@ -65,6 +67,7 @@ class Packer:
             await self._begin_part()
         self._batch.pieces.append(head)
         self.payload += head.size
+        self.count += 1
 
     async def add(self, data: bytes) -> None:
         """Append bytes to the entry."""
@@ -100,7 +103,7 @@ class Packer:
         now = attrs.evolve(now, damaged=now.damaged + len(encoder.altered))
         await self._parts.finish(now)
         self.finished += 1
-        self.payload = 0
+        self.payload = self.count = 0
         return now
 
     async def settle(self) -> None:

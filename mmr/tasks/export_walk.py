@@ -26,6 +26,8 @@ from mmr.util.threads import Runner
 _PAGE = 512
 _AT_ONCE = 32
 _PIECE_BYTES = 256 * 1024
+# Whether a part may be given out is looked up by all that is in it.
+_MOST_ENTRIES = 50_000
 # Datastores may read so much when they open a file.
 _SMALL_BYTES = 64 * 1024
 
@@ -153,7 +155,8 @@ class Exporter:
         else:
             bytes_done = now.bytes_done + media.size_bytes
             self._now = attrs.evolve(now, done=now.done + 1, bytes_done=bytes_done)
-        if self._packer.payload >= self._plan.target_bytes:
+        is_full = self._packer.payload >= self._plan.target_bytes
+        if is_full or self._packer.count >= _MOST_ENTRIES:
             self._now = await self._packer.finish_part(self._now)
 
     async def _pack(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmr.storage import Database
+from mmr.storage.datastore_totals import DatastoreTotal, recount_txn
 from mmr.storage.export_entries import EntryPlace, ExportEntry, MediaPlace
 from mmr.storage.exports import ExportGone, ExportIdTaken, ExportPart
 from mmr.storage.intents import Intent
@@ -123,6 +124,15 @@ class ExportTests(StorageTestCase):
         intent = Intent(name, "1" * 64)
         await self.stores.intents.add(intent)
         self.assertFalse(await self.stores.intents.sweep(intent))
+
+    async def test_parts_count_when_everything_is_counted_anew(self) -> None:
+        """MMR's own, when its database is adopted."""
+        await self.begin()
+        await self.exports.create("e", _ALICE, _TASK, 5)
+        await self.add_part(1)
+        await self.db.interaction("t", recount_txn)
+        totals = await self.stores.datastores.get_totals()
+        self.assertEqual(totals["archive"], DatastoreTotal(10, 1))
 
     async def test_media_of_a_user_or_of_a_server_is_walked_by_age(self) -> None:
         await self.begin()

@@ -266,7 +266,11 @@ class AdoptionTests(OnPostgres):
         store = DatastoreStore(await self._open(settings))
         self.assertEqual(
             await store.get_totals(),
-            {"store1": DatastoreTotal(1300, 2), "store2": DatastoreTotal(50, 2)},
+            {
+                "store1": DatastoreTotal(1300, 2),
+                "store2": DatastoreTotal(50, 2),
+                "store3": DatastoreTotal(500, 1),
+            },
         )
         self.assertEqual(await store.get_ids_in_use(), {"store1", "store2", "store3"})
         uris = {"/var/media": "store1", "s3://s3.example.com/bucket": "store2"}

@@ -14,6 +14,8 @@ from mmr.datastores.base import DatastoreError
 from mmr.datastores.file import FileObject
 from mmr.errors import unavailable
 from mmr.storage.tasks import Task
+from mmr.storage.transaction import Transaction
+from mmr.tasks import export_walk
 from mmr.tasks.export_packing import Packer
 from mmr.tasks.export_plan import Checkpoint
 
@@ -24,6 +26,15 @@ from tests.rest.admin.export_case import (
     ExportCase,
     unpacked,
 )
+
+
+class Aborted:
+    """A request that remembers."""
+
+    is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
 
 class RunCase(ExportCase):
@@ -273,6 +284,26 @@ class QuarantineTests(RunCase):
         """Within two seconds: by a look at the database."""
         jobs = {job.name: job for job in self.server.recurring._jobs}
         self.assertLessEqual(jobs["check_exports"].interval_s, 2)
+        media_id = await self.upload(os.urandom(1000))
+        export = await self.server.exports.find(await self.start())
+        assert export is not None
+        downloads, request = self.server.export_downloads, Aborted()
+        self.assertTrue(await downloads.begin(request, export, export.parts[0]))
+        await downloads.recheck()
+        # What the other process does, without a word to this one.
+        quarantine = self.server.stores.quarantine
+        sha256 = (await self.record(media_id)).sha256_hash
+
+        def quarantine_txn(txn: Transaction) -> None:
+            step = quarantine.step_txn(txn, [sha256], True, None)
+            changes = self.server.stores.quarantine_changes
+            changes.add_txn(txn, 1, step.changed, True)
+
+        await self.server.db.interaction("t", quarantine_txn)
+        self.assertFalse(request.is_aborted)
+        await downloads.recheck()
+        self.assertTrue(request.is_aborted)
+        self.assertEqual(len(downloads), 0)
 
     async def test_media_quarantined_during_the_export_is_withheld(self) -> None:
         files = await self.fill(2)
@@ -331,6 +362,15 @@ class DomainDatastoreTests(RunCase):
         export = await self.server.exports.find(export_id)
         assert export is not None
         self.assertEqual({part.name.datastore_id for part in export.parts}, {"folder"})
+
+
+class ManyFilesTests(ExportCase):
+    async def test_a_part_holds_a_bounded_number_of_files(self) -> None:
+        self.patch(export_walk, "_MOST_ENTRIES", 2)
+        files = {await self.upload(bytes([n])): bytes([n]) for n in range(5)}
+        export_id = await self.start()
+        await self.check(export_id, files)
+        self.assertEqual(len(await self.parts(export_id)), 4)
 
 
 class NoDatastoreTests(RunCase):
