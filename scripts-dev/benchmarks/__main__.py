@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from benchmarks import archives, remote, s3
+from benchmarks import archives, cluster, lookups, remote, s3
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
@@ -48,6 +48,10 @@ def main() -> int:
                 measured = [remote.measure(rounds)]
             elif name in s3.NAMES:
                 measured = [s3.measure(name, rounds)]
+            elif name in cluster.NAMES:
+                measured = [cluster.measure(name, rounds, seconds)]
+            elif name == lookups.NAME:
+                measured = [lookups.measure(rounds, seconds)]
             else:
                 peers = options.peer or _DEFAULT_PEERS
                 measured = [run(name, peers, rounds, seconds)]
@@ -103,7 +107,8 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
-    own = {archives.NAME, remote.NAME, THUMBNAILS, *s3.NAMES}
+    own = {archives.NAME, lookups.NAME, remote.NAME, THUMBNAILS}
+    own.update(s3.NAMES, cluster.NAMES)
     for name in own & set(options.workloads):
         if options.profile:
             parser.error(f"{name} has no profile")

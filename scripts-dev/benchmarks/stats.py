@@ -26,6 +26,9 @@ class Metric:
 
 METRICS = (
     Metric("rate", "requests/s", True),
+    Metric("before_rate", "requests/s with Redis", None),
+    Metric("choice_ms", "choosing a datastore ms", None),
+    Metric("gap_ms", "longest without answer ms", None),
     Metric("files_s", "files/s", True),
     Metric("mb_s", "body MB/s", True),
     Metric("p50_ms", "p50 ms", False),

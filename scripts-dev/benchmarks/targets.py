@@ -76,6 +76,11 @@ TARGETS = (
     Target("s3-download-100m", "growth_mb", None, 60),
     Target("s3-upload-100m", "mb_s", "boto3", 0.7),
     Target("s3-upload-100m", "growth_mb", None, 60),
+    Target("lookup-10m", "p50_ms", "10k rows", 0.5),
+    Target("two-processes", "rate", "one", 1.6),
+    Target("two-processes", "errors", None, 0),
+    Target("redis-killed", "rate", "no redis", 0.8),
+    Target("redis-killed", "errors", None, 0),
     # Equal within what two runs of the same thing differ by.
     Target("range-1m", "cpu_ms", "whole-1m", 0.95),
 )

@@ -324,6 +324,11 @@ PEERS = {
     "s3-upload-100m": (),
     # Likewise (`benchmarks.archives`).
     "archives": (),
+    # Likewise (`benchmarks.lookups`).
+    "lookup-10m": (),
+    # Likewise (`benchmarks.cluster`).
+    "two-processes": (),
+    "redis-killed": (),
     # The same (`benchmarks.thumbnails`), with a peer of its own.
     "thumbnails": (),
     "previews": (),

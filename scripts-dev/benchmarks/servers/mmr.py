@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,21 @@ class Mmr(MatrixServer):
 
     Args:
         profile: Where to leave a cProfile of the reactor thread, if wanted.
+        token: The appservice's, where several servers share it.
     """
 
     name = "mmr"
     health_path = "/healthz"
 
-    def __init__(self, folder: Path, profile: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, profile: Path | None = None, token: str = ""
+    ) -> None:
         super().__init__(folder)
         self._profile = profile
-        self._token = secrets.token_urlsafe(32)
+        self._token = token or secrets.token_urlsafe(32)
         self.headers = {**self.headers, "Authorization": f"Bearer {self._token}"}
 
-    def launch(self) -> Child:
+    def launch(self, environment: Mapping[str, str] | None = None) -> Child:
         """Start twistd in the foreground."""
         config = self.folder / "mmr.yaml"
         config.write_text(yaml.safe_dump(self._config()))
@@ -37,7 +41,8 @@ class Mmr(MatrixServer):
             command += ["--profiler=cprofile", "--savestats"]
             command.append(f"--profile={self._profile}")
         command += ["mmr", "-c", str(config)]
-        return Child(command, self.folder, {"PYTHONPATH": str(REPOSITORY)})
+        more = {"PYTHONPATH": str(REPOSITORY), **(environment or {})}
+        return Child(command, self.folder, more)
 
     def _config(self) -> dict[str, Any]:
         store = {
