@@ -72,7 +72,8 @@ class BackOff:
         if backing_off is None:
             return
         left_ms = backing_off.retry_ts - self._clock.time_ms()
-        if left_ms > 0:
+        # More than the whole wait: the clock was ahead when it began (R100).
+        if 0 < left_ms <= backing_off.retry_interval:
             detail = f"failed too often; next try in {left_ms / 1000:.0f} s"
             raise RemoteFailed(Cause.UNREACHABLE, "back-off", detail)
 

@@ -191,7 +191,11 @@ class Uploads:
         pending = await self._pending.get_pending(mxc.origin, mxc.media_id)
         if await self._media.get_media(mxc.origin, mxc.media_id) is not None:
             raise cannot_overwrite()
-        if pending is None or pending.expires_ts < self._clock.time_ms():
+        if pending is None:
+            raise not_found("Media expired or not found.")
+        if pending.expires_ts < self._clock.time_ms():
+            if pending.expires_ts > 0:
+                await self._pending.end(mxc.origin, mxc.media_id)
             raise not_found("Media expired or not found.")
         if pending.user_id != user_id:
             raise forbidden("You do not have permission to upload this media.")

@@ -219,8 +219,7 @@ class MediaRepoServer(Measuring):
 
     async def _expire_pending(self) -> None:
         now = self.clock.time_ms()
-        # An upload that began in time may still run: its row stays for a while.
-        await self.stores.pending.delete_expired(now - _HOUR_MS)
+        await self.pending_expiry.expire()
         await self.stores.media_ids.delete_old_holds(now)
         await self.stores.quotas.delete_old(_HOUR_MS)
         await self.stores.destinations.delete_old(now - _FORGET_SERVERS_MS)

@@ -15,6 +15,7 @@ from mmr.media.expiry import BlurhashExpiry, ThumbnailExpiry
 from mmr.media.failures import RemoteFailures
 from mmr.media.info import MediaInfo
 from mmr.media.last_access import LastAccess
+from mmr.media.pending_expiry import PendingExpiry
 from mmr.media.placeholder import Placeholder
 from mmr.media.readiness import Readiness
 from mmr.media.records import MediaRecords
@@ -173,6 +174,10 @@ class Pipelines(Hooking):
     @cached_property
     def sweep(self) -> Sweep:
         return Sweep(self.stores.intents, self.stores.object_deletes, self.datastores)
+
+    @cached_property
+    def pending_expiry(self) -> PendingExpiry:
+        return PendingExpiry(self.stores.pending, self.clock)
 
     @cached_property
     def readiness(self) -> Readiness:

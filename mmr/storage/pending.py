@@ -15,7 +15,8 @@ class PendingMedia:
     """An id that its creator may upload to.
 
     Attributes:
-        expires_ts: The last moment to do so, ms since the epoch.
+        expires_ts: The last moment to do so, ms since the epoch. Below 0 once that is
+            over, so that a clock that jumps back doesn't revive the id (R100).
     """
 
     origin: str
@@ -83,11 +84,56 @@ class PendingStore:
         )
         return txn.rowcount > 0
 
-    async def delete_expired(self, before: int) -> int:
-        """Delete the ids that expired before that time; returns how many."""
+    async def end(self, origin: str, media_id: str) -> None:
+        """The id's time is over, whatever the clock will say."""
 
-        def delete_expired_txn(txn: Transaction) -> int:
-            txn.execute("DELETE FROM expiring_media WHERE expires_ts < ?", (before,))
+        def end_txn(txn: Transaction) -> None:
+            txn.execute(
+                "UPDATE expiring_media SET expires_ts = -expires_ts"
+                " WHERE media_id = ? AND origin = ? AND expires_ts > 0",
+                (media_id, origin),
+            )
+
+        await self._db.interaction("end_pending", end_txn)
+
+    async def end_expired(self, now: int) -> int:
+        """The same for all that have expired by then; returns how many."""
+
+        def end_expired_txn(txn: Transaction) -> int:
+            txn.execute(
+                "UPDATE expiring_media SET expires_ts = -expires_ts"
+                " WHERE expires_ts > 0 AND expires_ts < ?",
+                (now,),
+            )
             return txn.rowcount
 
-        return await self._db.interaction("delete_expired_pending", delete_expired_txn)
+        return await self._db.interaction("end_expired_pending", end_expired_txn)
+
+    async def count_around(self, ts: int, limit: int) -> tuple[int, int]:
+        """How many expire before a time, and how many later; each ``limit`` at most."""
+        row = await self._db.fetch_one(
+            "count_pending_around",
+            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM expiring_media"
+            " WHERE expires_ts > 0 AND expires_ts < ? LIMIT ?) AS older),"
+            " (SELECT COUNT(*) FROM (SELECT 1 FROM expiring_media"
+            " WHERE expires_ts >= ? LIMIT ?) AS newer)",
+            (ts, limit, ts, limit),
+        )
+        assert row is not None
+        return row[0], row[1]
+
+    async def delete_ended(self, before: int) -> int:
+        """Delete the ids that have ended and expired before that time.
+
+        Returns:
+            How many.
+        """
+
+        def delete_ended_txn(txn: Transaction) -> int:
+            txn.execute(
+                "DELETE FROM expiring_media WHERE expires_ts <= 0 AND expires_ts > ?",
+                (-before,),
+            )
+            return txn.rowcount
+
+        return await self._db.interaction("delete_ended_pending", delete_ended_txn)

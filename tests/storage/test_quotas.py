@@ -106,8 +106,12 @@ class QuotaTests(StorageTestCase):
         self.assertEqual(await store.count_of_user(_ALICE, 1001), 0)
         self.assertTrue(await reserve(50, "@bob:example.org", 999))
         self.assertTrue(await reserve(51, _ALICE, 1001))
-        self.assertEqual(await store.delete_expired(1000), 0)
-        self.assertEqual(await store.delete_expired(1001), 5)
+        self.assertEqual(await store.delete_ended(9999), 0)
+        self.assertEqual(await store.end_expired(1000), 0)
+        self.assertEqual(await store.end_expired(1001), 5)
+        self.assertEqual(await store.count_of_user(_ALICE, 0), 0)
+        self.assertEqual(await store.delete_ended(1000), 0)
+        self.assertEqual(await store.delete_ended(1001), 5)
 
     async def test_a_pending_id_is_found_until_it_is_used(self) -> None:
         db = await self.open()
