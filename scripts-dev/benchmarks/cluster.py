@@ -124,9 +124,13 @@ def _two_processes(rounds: int, seconds: float) -> Result:
         for _ in range(rounds):
             with _foreign_cores(members, foreign):
                 for found, some in ((both, members), (one, members[:1])):
+                    cpu_s = sum(usage(each.pid).cpu_s for each in some)
                     loads = _at_once(some, key, seconds)
+                    cpu_s = sum(usage(each.pid).cpu_s for each in some) - cpu_s
+                    count = sum(load.requests for load in loads)
                     rates = [load.requests / load.seconds for load in loads]
                     found["rate"].append(sum(rates))
+                    found["cpu_ms"].append(cpu_s * 1000 / count)
                     found["p99_ms"].append(max(load.p99_ms for load in loads))
                     found["errors"].append(sum(load.errors for load in loads))
     os.sched_setaffinity(0, LOAD_CORES)
