@@ -6,10 +6,14 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.integration.conftest import MakeServer
 from tests.integration.process import answers, poll
@@ -47,6 +51,28 @@ def test_a_running_upload_finishes_when_the_server_is_stopped(
     assert server.download(mxc).body == body
 
 
+def test_a_running_download_finishes_when_the_server_is_stopped(
+    server: Server,
+) -> None:
+    """R103: more than what fits between two sockets."""
+    body = os.urandom(20_000_000)
+    path = server.upload(body).removeprefix("mxc://")
+    with socket.create_connection(("127.0.0.1", server.port), 60) as client:
+        head = [
+            f"GET /_matrix/client/v1/media/download/{path} HTTP/1.1",
+            f"Host: {SERVER_NAME}",
+            f"Authorization: Bearer {server.token}",
+        ]
+        client.sendall("\r\n".join([*head, "", ""]).encode())
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        begun = response.read(1000)
+        server.child.signal(signal.SIGTERM)
+        poll(lambda: not answers(server.port, "/healthz"), "listener closed", 20)
+        assert begun + response.read() == body
+    assert server.child.wait() in {0, -signal.SIGTERM}
+
+
 def test_an_upload_that_does_not_finish_in_time_is_given_up_without_traces(
     make_server: MakeServer,
 ) -> None:
@@ -82,19 +108,61 @@ def test_a_broken_file_changes_nothing(server: Server) -> None:
     server.config_path.write_text(good)
 
 
-def test_the_service_manager_hears_of_start_and_stop(make_server: MakeServer) -> None:
+class Manager:
+    """Listens as systemd does."""
+
+    def __init__(self, address: Path) -> None:
+        self.environment = {"NOTIFY_SOCKET": str(address)}
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(address))
+        self.socket.settimeout(60)
+
+    def hear(self, state: str) -> None:
+        """Wait until it was said; what was said before is forgotten."""
+        while state not in self.socket.recv(1000).decode().split("\n"):
+            pass
+
+    def falls_silent(self) -> bool:
+        """Whether nothing more comes, once what was said has been heard."""
+        for _ in range(100):
+            if not select.select([self.socket], [], [], 1)[0]:
+                return True
+            self.socket.recv(1000)
+        return False
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
     # A socket's path has 107 characters at most: pytest's folders are too deep.
     with tempfile.TemporaryDirectory() as short:
-        address = Path(short) / "notify"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(str(address))
-            manager.settimeout(60)
-            server = make_server(environment={"NOTIFY_SOCKET": str(address)})
-            server.child.start()
-            states: list[str] = []
-            while "READY=1" not in states:
-                states += manager.recv(1000).decode().split("\n")
-            assert answers(server.port, "/healthz")
-            server.stop()
-            while "STOPPING=1" not in states:
-                states += manager.recv(1000).decode().split("\n")
+        made = Manager(Path(short) / "notify")
+        with made.socket:
+            yield made
+
+
+def test_the_service_manager_hears_of_start_and_stop(
+    make_server: MakeServer, manager: Manager
+) -> None:
+    server = make_server(environment=manager.environment)
+    server.child.start()
+    manager.hear("READY=1")
+    assert answers(server.port, "/healthz")
+    server.stop()
+    manager.hear("STOPPING=1")
+
+
+def test_the_watchdog_is_fed_while_the_reactor_turns(
+    make_server: MakeServer, manager: Manager
+) -> None:
+    """A server that hangs says nothing: then systemd starts it anew."""
+    period = {"WATCHDOG_USEC": "400000"}
+    server = make_server(environment={**manager.environment, **period})
+    server.child.start()
+    manager.hear("READY=1")
+    for _ in range(3):
+        manager.hear("WATCHDOG=1")
+    server.child.signal(signal.SIGSTOP)
+    assert manager.falls_silent()
+    server.child.signal(signal.SIGCONT)
+    manager.hear("WATCHDOG=1")
+    server.stop()
