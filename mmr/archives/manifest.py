@@ -114,6 +114,9 @@ def _checked(raw: Mapping[str, Any], key: str, is_number: bool) -> str | int:
         raise RecordError(f"{key} is not a text")
     if len(value) > MAX_TEXT:
         raise RecordError(f"{key} is longer than {MAX_TEXT} characters")
+    if key == "name":
+        # It is only shown: better a mended name than no file.
+        return _NOT_IN_TEXTS.sub("\ufffd", value)
     if _NOT_IN_TEXTS.search(value):
         raise RecordError(f"{key} holds characters that no text has")
     return value

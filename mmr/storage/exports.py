@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from mmr.storage import objects
 from mmr.storage.database import Database
+from mmr.storage.engines.base import Row
 from mmr.storage.intents import Intent, IntentStore
 from mmr.storage.objects import ObjectName
 from mmr.storage.tasks import Task, TaskStore
 from mmr.storage.transaction import Transaction
 
 _CANCELLED = "the export was deleted"
+_PARTS = (
+    'SELECT "index", size_bytes, file_name, datastore_id, location'
+    ' FROM export_parts WHERE export_id = ? ORDER BY "index"'
+)
 
 
 class ExportGone(Exception):
@@ -121,6 +126,9 @@ class ExportStore:
             row = txn.fetchone()
             if row is None or row[0] != entity:
                 raise ExportIdTaken
+            if not row[2]:
+                # What MMR had made so far: where it was, it didn't say.
+                _drop_parts_txn(txn, export_id)
             return BegunExport(row[1], row[2], _parts_txn(txn, export_id))
 
         return await self._db.interaction("begin_export", begin_txn)
@@ -142,21 +150,17 @@ class ExportStore:
     async def get(self, export_id: str) -> Export | None:
         """One export."""
 
-        def get_txn(txn: Transaction) -> Export | None:
-            txn.execute(
-                "SELECT e.entity, COALESCE(m.task_id, 0), COALESCE(m.created_ts, 0)"
-                " FROM exports AS e LEFT JOIN mmr_exports AS m"
-                " ON m.export_id = e.export_id WHERE e.export_id = ?",
-                (export_id,),
-            )
-            row = txn.fetchone()
-            if row is None:
-                return None
-            entity, task_id, created_ts = row
-            parts = _parts_txn(txn, export_id)
-            return Export(export_id, entity, task_id, created_ts, parts)
-
-        return await self._db.interaction("get_export", get_txn)
+        row = await self._db.fetch_one(
+            "get_export",
+            "SELECT e.entity, COALESCE(m.task_id, 0), COALESCE(m.created_ts, 0)"
+            " FROM exports AS e LEFT JOIN mmr_exports AS m"
+            " ON m.export_id = e.export_id WHERE e.export_id = ?",
+            (export_id,),
+        )
+        if row is None:
+            return None
+        parts = await self._db.fetch_all("get_export_parts", _PARTS, (export_id,))
+        return Export(export_id, row[0], row[1], row[2], _read_parts(parts))
 
     async def add_part(
         self, export_id: str, part: ExportPart, intent: Intent, checkpoint: str
@@ -205,12 +209,7 @@ class ExportStore:
                 (export_id,),
             )
             task = txn.fetchone()
-            for part in _parts_txn(txn, export_id):
-                txn.execute(
-                    'DELETE FROM export_parts WHERE export_id = ? AND "index" = ?',
-                    (export_id, part.index),
-                )
-                objects.release_txn(txn, part.name, part.size_bytes)
+            _drop_parts_txn(txn, export_id)
             txn.execute(
                 "DELETE FROM mmr_export_entries WHERE export_id = ?", (export_id,)
             )
@@ -278,12 +277,21 @@ def lock_txn(txn: Transaction, export_id: str) -> None:
 
 
 def _parts_txn(txn: Transaction, export_id: str) -> tuple[ExportPart, ...]:
-    txn.execute(
-        'SELECT "index", size_bytes, file_name, datastore_id, location'
-        ' FROM export_parts WHERE export_id = ? ORDER BY "index"',
-        (export_id,),
-    )
+    txn.execute(_PARTS, (export_id,))
+    return _read_parts(txn.fetchall())
+
+
+def _read_parts(rows: Sequence[Row]) -> tuple[ExportPart, ...]:
     return tuple(
         ExportPart(index, size_bytes, file_name, ObjectName(*name))
-        for index, size_bytes, file_name, *name in txn.fetchall()
+        for index, size_bytes, file_name, *name in rows
     )
+
+
+def _drop_parts_txn(txn: Transaction, export_id: str) -> None:
+    for part in _parts_txn(txn, export_id):
+        txn.execute(
+            'DELETE FROM export_parts WHERE export_id = ? AND "index" = ?',
+            (export_id, part.index),
+        )
+        objects.release_txn(txn, part.name, part.size_bytes)

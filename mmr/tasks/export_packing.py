@@ -18,6 +18,7 @@ from mmr.util.threads import Runner
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 1024 * 1024
+_BATCH_ENTRIES = 500
 
 
 @attrs.define
@@ -76,9 +77,11 @@ class Packer:
         if self._batch.size >= _BATCH_BYTES:
             await self.flush()
 
-    def list(self, entry: MediaEntry) -> None:
+    async def list(self, entry: MediaEntry) -> None:
         """The entry is whole: the manifest names it."""
         self._batch.entries.append(entry)
+        if len(self._batch.entries) >= _BATCH_ENTRIES:
+            await self.flush()
 
     async def flush(self) -> None:
         """Have everything so far written, behind what is being written already."""

@@ -176,7 +176,7 @@ class Exporter:
                 name = await self._copy(media, content)
             finally:
                 await content.close()
-        self._packer.list(self._describe(media, name))
+        await self._packer.list(self._describe(media, name))
 
     async def _copy(self, media: ExportMedia, stored: StoredObject) -> str:
         """Pack a large file. What is missing at its end is filled with zeros."""

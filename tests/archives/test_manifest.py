@@ -232,7 +232,7 @@ def test_a_broken_manifest_is_refused(data: bytes) -> None:
         ({"origin": "evil.org"}, "the key doesn't fit"),
         ({"file_name": ""}, "where the bytes are"),
         ({"file_name": "a\0b"}, "characters"),
-        ({"name": "\ud800"}, "characters"),
+        ({"uploader": "\ud800"}, "characters"),
         ({"name": "x" * (MAX_TEXT + 1)}, "longer"),
         ({"name": 5}, "name is not a text"),
         ({"size_bytes": -1}, "size_bytes"),
@@ -272,6 +272,12 @@ def test_nulls_and_missing_keys_mean_nothing() -> None:
     short = {"origin": "example.org", "media_id": "abc", "file_name": "x", "name": None}
     _, (entry,) = read(manifest(media={"mxc://example.org/abc": short}))
     assert (entry.name, entry.size_bytes, entry.uploader) == ("", 0, "")
+
+
+def test_a_name_that_no_text_has_is_mended() -> None:
+    media = {"mxc://example.org/abc": record(name="a\0b\ud800c")}
+    _, (entry,) = read(manifest(media=media))
+    assert entry.name == "a\ufffdb\ufffdc"
 
 
 def test_records_and_bytes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

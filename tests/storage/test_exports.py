@@ -69,6 +69,15 @@ class ExportTests(StorageTestCase):
         self.assertEqual(await self.count("mmr_object_intents"), 0)
         self.assertNotIn("'e'", repr(export))
 
+    async def test_what_mmr_had_made_of_it_is_made_anew(self) -> None:
+        """Adopted in the middle of an export: MMR keeps no place to go on from."""
+        await self.begin()
+        await self.exports.create("e", _ALICE, _TASK, 5)
+        name = await self.add_part(1)
+        begun = await self.exports.begin("e", _ALICE, 99)
+        self.assertEqual(begun.parts, ())
+        self.assertEqual(await self.stores.object_deletes.get_due(10), [name])
+
     async def test_an_id_belongs_to_one_entity(self) -> None:
         await self.begin()
         await self.exports.create("e", _ALICE, _TASK, 5)

@@ -27,7 +27,10 @@ def export_page(
         expires_ts: When it is deleted, ms; 0: not known, or never.
     """
     is_running = task is not None and not task.is_finished
-    is_whole = any(part.file_name == MANIFEST_PART for part in export.parts)
+    # MMR 1.2 had its manifest in the first part.
+    is_whole = not export.task_id or any(
+        part.file_name == MANIFEST_PART for part in export.parts
+    )
     problem = task.error if task else ""
     return _page(
         entity=export.entity,

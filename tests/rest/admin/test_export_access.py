@@ -280,6 +280,10 @@ class PageTests(ExportCase):
         await self.execute('DELETE FROM export_parts WHERE "index" = 2')
         page = self.check_policy(await self.export(export_id, "/view"))
         self.assertIn("it isn&#39;t whole", page)
+        # MMR 1.2 had its manifest in the first part.
+        await self.execute("DELETE FROM mmr_exports")
+        page = self.check_policy(await self.export(export_id, "/view"))
+        self.assertIn("The export is complete.", page)
 
     async def test_names_on_it_are_escaped(self) -> None:
         user = "@%3Cb%3Ex%26y:media.example"
