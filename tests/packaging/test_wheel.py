@@ -1,10 +1,11 @@
-"""The wheel holds the package, and nothing but the package."""
+"""The wheel holds the package and nothing else; the source archive all that we have."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -41,6 +42,31 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, from a copy as well."""
+    folder = tmp_path_factory.mktemp("sdist")
+    source = copy_checkout(folder / "source")
+    build = (
+        f"from setuptools.build_meta import build_sdist; build_sdist({str(folder)!r})"
+    )
+    run("env", "-C", source, sys.executable, "-c", build)
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+def test_the_source_archive_holds_every_file_of_the_repository(sdist: Path) -> None:
+    listing = ["git", "-C", str(ROOT), "ls-files"]
+    known = subprocess.run(listing, capture_output=True, text=True, check=False)
+    if known.returncode != 0:
+        pytest.skip("not a clone: nobody knows what belongs to the repository")
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    # Deleted, but not committed yet, is no file of the repository either.
+    wanted = {name for name in known.stdout.splitlines() if (ROOT / name).is_file()}
+    assert sorted(wanted - held) == []
+
+
 def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
     """Modules, schema, data: what package data doesn't name would be missing."""
     package = {
@@ -54,8 +80,9 @@ def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
     assert shipped == package | {"twisted/plugins/mmr_plugin.py"}
 
 
-def test_twistd_and_the_console_script_work_where_only_the_wheel_is(
-    wheel: Path, tmp_path: Path
+@pytest.mark.parametrize("built", ["wheel", "sdist"])
+def test_twistd_and_the_console_script_work_where_nothing_else_is(
+    built: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
@@ -63,10 +90,18 @@ def test_twistd_and_the_console_script_work_where_only_the_wheel_is(
     # Our own dependencies, but not the checkout: .pth files in there don't count.
     (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    run(*pip, "--disable-pip-version-check", "--no-deps", "--force-reinstall", wheel)
+    run(
+        *pip,
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--force-reinstall",
+        request.getfixturevalue(built),
+    )
 
     where = run(python, "-c", "import mmr; print(mmr.__file__)")
     assert where.startswith(str(tmp_path))
     twistd = "from twisted.scripts.twistd import run; run()"
     assert "Matrix media repository" in run(python, "-c", twistd, "--help")
-    assert "--config-path" in run(tmp_path / "venv" / "bin" / "mmr", "--help")
+    mmr = tmp_path / "venv" / "bin" / "mmr"
+    assert "--config-path" in run(mmr, "--help")
+    assert "homeservers:" in run(mmr, "--generate-config")

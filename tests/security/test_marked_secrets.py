@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
@@ -374,3 +375,28 @@ def test_nor_in_postgresql_redis_and_s3(fleet: Fleet, tmp_path: Path) -> None:
     assert b"because" in seen["PostgreSQL"]
     assert f"@ann:{SERVER_NAME}".encode() in seen["PostgreSQL"]
     check(seen)
+
+
+def test_signed_urls_are_in_no_log(tmp_path: Path, homeserver: str) -> None:
+    """R42: for five minutes such a URL is worth as much as a token."""
+    options = bucket_options(
+        new_bucket(),
+        accessSecret=PASSWORD,
+        presignedRedirects="true",
+        redirectWhenCached="true",
+    )
+    store = {"type": "s3", "id": "s3", "forKinds": ["all"], "opts": options}
+    made = configured(tmp_path, homeserver, datastores=[store])
+    made.start()
+    try:
+        answer = made.download(made.upload(b"some data" * 50))
+        assert answer.status == 307
+        [signature] = parse_qs(urlsplit(answer.headers["Location"]).query)[
+            "X-Amz-Signature"
+        ]
+    finally:
+        made.child.stop()
+    seen = files_in(tmp_path, made.config_path)
+    assert b"Processed request" in seen[str(tmp_path / "mmr.log")]
+    check(seen)
+    assert not any(signature.encode() in data for data in seen.values())
