@@ -128,6 +128,26 @@ class ProbedS3ContractTests(S3Case, DatastoreContract):
         self.assertEqual(head["StorageClass"], "STANDARD_IA")
 
 
+class CredentialTests(S3Case):
+    async def test_without_a_key_the_usual_places_are_asked(self) -> None:
+        """Environment, files of the AWS tools, the machine's role."""
+        self.patch(
+            os,
+            "environ",
+            {
+                **os.environ,
+                "AWS_ACCESS_KEY_ID": "key-of-the-environment",
+                "AWS_SECRET_ACCESS_KEY": "secret",
+            },
+        )
+        options = bucket_options(self.bucket)
+        del options["accessKeyId"], options["accessSecret"]
+        store = s3_store(self, {**options, "presignedRedirects": "true"})
+        await store.check()
+        url = await store.redirect_url("ab/cd", "image/png", "inline")
+        self.assertIn("key-of-the-environment", url)
+
+
 class MultipartTests(S3Case):
     """Objects that are put in parts."""
 

@@ -19,6 +19,13 @@ from tests.integration.server import SERVER_NAME, Server
 
 SECONDS = 5.0
 CONTENT = b"content" * 100
+# Other bytes of the same length, in all content.
+POISON = """
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    if #key == 64 then redis.call('SETRANGE', key, 0, 'something else') end
+end
+return 1
+"""
 
 
 @pytest.fixture
@@ -33,15 +40,32 @@ def cluster(
     made.stop()
 
 
+def check_content(cluster: Cluster, kept: list[tuple[str, str]]) -> None:
+    """Every process has the right bytes."""
+    for mxc, sha256 in kept:
+        for server in cluster.servers:
+            answer = server.download(mxc)
+            assert hashlib.sha256(answer.body).hexdigest() == sha256
+
+
+def poison(cluster: Cluster, load: Load) -> None:
+    """Spoil what is in Redis, and ask for it."""
+    kept = list(load.kept.items())[-5:]
+    check_content(cluster, kept)
+    assert cluster.redis.command("EVAL", POISON, "0") == b":1\r\n"
+    check_content(cluster, kept)
+
+
 @pytest.mark.parametrize("cluster", [s3_store, folder_store], indirect=True)
 def test_what_one_takes_all_give_while_redis_comes_and_goes(cluster: Cluster) -> None:
-    """R99: killed, restarted, flushed and paused, Redis costs no request."""
+    """R99: killed, restarted, flushed, poisoned and paused, Redis costs no request."""
     with Load(cluster) as load:
         for step in (
             lambda: None,
             cluster.redis.kill,
             cluster.redis.start,
             lambda: cluster.redis.command("FLUSHALL"),
+            lambda: poison(cluster, load),
             cluster.redis.pause,
             cluster.redis.resume,
         ):
@@ -49,10 +73,7 @@ def test_what_one_takes_all_give_while_redis_comes_and_goes(cluster: Cluster) ->
             time.sleep(1.0)
     assert not load.wrong, load.wrong[:3]
     assert load.requests > 50
-    for mxc, sha256 in list(load.kept.items())[-20:]:
-        for server in cluster.servers:
-            answer = server.download(mxc)
-            assert hashlib.sha256(answer.body).hexdigest() == sha256
+    check_content(cluster, list(load.kept.items())[-20:])
     assert cluster.count("media") == len(load.kept)
     assert cluster.count("mmr_object_intents") == 0
 
