@@ -33,7 +33,7 @@ OPTIONAL: Mapping[str, Codec] = MappingProxyType(
             "pillow_heif", ("mmr.thumbnailing.renderers.heic", "HeicRenderer")
         ),
         "image/jxl": Codec(
-            "pillow_jxl", ("mmr.thumbnailing.renderers.jxl", "JxlRenderer")
+            "pyjpegxl", ("mmr.thumbnailing.renderers.jxl", "JxlRenderer")
         ),
     }
 )
@@ -56,4 +56,7 @@ def sentence() -> str:
     found = describe()
     present = [name for name, is_there in found.items() if is_there]
     missing = [name for name, is_there in found.items() if not is_there]
-    return f"{', '.join(present) or 'none'}; not here: {', '.join(missing) or 'none'}"
+    return (
+        f"{', '.join(present) or 'none'}; not here: {', '.join(missing) or 'none'}; "
+        f"PNG and WebP by {'libvips' if find_spec('pyvips') else 'Pillow'}"
+    )

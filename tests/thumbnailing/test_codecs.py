@@ -37,7 +37,7 @@ def test_asking_loads_no_decoder() -> None:
     """R33."""
     code = (
         "import sys; from mmr.thumbnailing import codecs; codecs.describe();"
-        "print([m for m in ('pillow_heif', 'pillow_jxl', 'PIL._avif')"
+        "print([m for m in ('pillow_heif', 'pyjpegxl', 'PIL._avif')"
         " if m in sys.modules])"
     )
     printed = subprocess.run(

@@ -185,5 +185,6 @@ def test_every_open_names_one_format(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sniffed is not None
         list(renderer_for(sniffed.content_type).render(data, [BOX], OPTIONS))
 
-    formats = {"AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP"}
+    # HEIC and JPEG XL have libraries of their own, which know nothing else.
+    formats = {"AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"}
     assert {*map(tuple, asked)} == {(format,) for format in formats}

@@ -187,11 +187,15 @@ class _Reader:
         """Give the items of metadata a type that nobody knows; nothing moves (R32)."""
         if infos is None:
             return self._data
-        clean = bytearray(self._data)
         start, end = infos
         entries = start + (8 if self._data[start] else 6)
+        pieces: list[bytes | memoryview] = []
+        copied = 0
         for kind, body, _ in self._children(entries, end):
             at = body + (10 if self._data[body] == 3 else 8)
-            if kind == b"infe" and clean[at : at + 4] in _META_ITEMS:
-                clean[at : at + 4] = b"skip"
-        return bytes(clean)
+            if kind == b"infe" and self._data[at : at + 4] in _META_ITEMS:
+                pieces += [memoryview(self._data)[copied:at], b"skip"]
+                copied = at + 4
+        if not pieces:
+            return self._data
+        return b"".join([*pieces, memoryview(self._data)[copied:]])

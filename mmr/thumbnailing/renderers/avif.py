@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, Image
 
 from mmr.thumbnailing.containers.base import Container, check_size
 from mmr.thumbnailing.containers.bmff import Item, read_bmff
 from mmr.thumbnailing.model import RenderOptions
-from mmr.thumbnailing.renderers.stills import StillRenderer
+from mmr.thumbnailing.renderers.stills import FrugalFile, StillRenderer
 
 if not AvifImagePlugin.SUPPORTED:
     raise ImportError("Pillow was built without AVIF")
@@ -19,12 +19,19 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 _ORIENTATIONS = ((1, 4, 2), (8, 5, 7), (3, 2, 4), (6, 7, 5))
 
 
+class _AvifFile(FrugalFile, AvifImagePlugin.AvifImageFile):
+    pass
+
+
+Image.register_open("AVIF", _AvifFile)
+
+
 class AvifRenderer(StillRenderer):
     """AVIF; of a sequence the first frame."""
 
     content_type = "image/avif"
     format = "AVIF"
-    plugin = AvifImagePlugin.AvifImageFile
+    plugin = _AvifFile
     photo = True
 
     def read(self, data: bytes, options: RenderOptions) -> Container:

@@ -10,7 +10,9 @@ from PIL import Image, ImageCms
 # In the order of ICC's names for colour spaces, padded as in the file.
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
-_STRAIGHT = {"RGBa": "RGBA", "La": "LA"}
+_AVERAGED_MODES = ("L", "La", "RGB", "RGBa", "CMYK")
+_MULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
+_STRAIGHT = {multiplied: straight for straight, multiplied in _MULTIPLIED.items()}
 _HIGH_BYTE = [value >> 8 for value in range(65536)]
 
 
@@ -20,12 +22,15 @@ def for_resizing(image: Image.Image) -> Image.Image:
     That is L, RGB, CMYK, or La and RGBa: alpha multiplied in, or the colour of
     invisible pixels would bleed into the edges. Palettes can't be averaged at all.
     """
-    image = without_palette(image)
-    if image.mode == "RGBA":
-        return image.convert("RGB" if _is_opaque(image) else "RGBa")
-    if image.mode == "LA":
-        return image.getchannel("L") if _is_opaque(image) else image.convert("La")
-    return image
+    if is_for_resizing(image):
+        return image
+    plain = without_palette(image)
+    return plain.convert(_MULTIPLIED.get(plain.mode, plain.mode))
+
+
+def is_for_resizing(image: Image.Image) -> bool:
+    """Whether an image is in such a mode as it is."""
+    return image.mode in _AVERAGED_MODES and not _has_key(image)
 
 
 def without_palette(image: Image.Image) -> Image.Image:
@@ -42,14 +47,17 @@ def without_palette(image: Image.Image) -> Image.Image:
 
 
 def for_the_screen(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """A resized image as sRGB: mode L, RGB, LA or RGBA, nothing in its metadata."""
+    """A resized image as sRGB: mode L or RGB, LA or RGBA if anything shines through.
+
+    Nothing is in its metadata.
+    """
     image = image.convert(_STRAIGHT.get(image.mode, image.mode))
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colours = image.convert(image.mode.removesuffix("A")) if alpha else image
     colours = _to_srgb(colours, icc) if icc else colours
     if colours.mode == "CMYK":
         colours = colours.convert("RGB")
-    if alpha:
+    if alpha and not _is_opaque(alpha):
         colours.putalpha(alpha)
     colours.info.clear()
     return colours
@@ -60,8 +68,8 @@ def _has_key(image: Image.Image) -> bool:
     return "transparency" in image.info
 
 
-def _is_opaque(image: Image.Image) -> bool:
-    lowest, _ = image.getchannel("A").getextrema()
+def _is_opaque(alpha: Image.Image) -> bool:
+    lowest, _ = alpha.getextrema()
     return lowest == 255
 
 

@@ -25,16 +25,9 @@ SHARPENING = 1 / 16
 decoders do takes a little more."""
 _SHARP_ENOUGH = 3.0
 """From so many pixels per pixel on, nothing needs to be restored."""
-AVERAGING_GAP = 2.5
-"""The same where whole blocks of a decoded picture are averaged."""
-_HALVING_GAP = 1.5
-"""The same for blocks of two by two, of a picture decoded in full that has at least
-`_HALVING_PIXELS`: of a small one it would save little, and results are small, where
-a detail that is blurred is a larger part of the whole."""
-_HALVING_PIXELS = 1_000_000
 _QUIET_GAP = 3.0
-"""The same once more for the library's own averaging, after which nothing is sharpened.
-With these numbers the shortcuts stay within 0.005 SSIM of a full decode."""
+"""The same for the averaging that the library does while it resizes, after which
+nothing is sharpened."""
 
 _FORMATS = {
     "image/gif": "GIF",
@@ -53,39 +46,21 @@ _TRANSPOSE = {
 }
 
 
-def shrinkage(fit: Fit) -> float:
-    """How many source pixels make one of the result, along the tighter side."""
-    left, upper, right, lower = fit.box
-    return min((right - left) / fit.width, (lower - upper) / fit.height)
-
-
 @attrs.frozen
 class Picture:
     """Decoded pixels, perhaps fewer than the source has.
 
     Attributes:
         image: In a mode from `for_resizing`.
-        scale: Source pixels per pixel here.
+        scale: Source pixels per pixel here, across and down.
         orientation: EXIF, still to be applied.
         icc: Colour profile, still to be applied.
     """
 
     image: Image.Image
-    scale: float
+    scale: tuple[float, float]
     orientation: int
     icc: bytes | None = attrs.field(repr=False)
-
-    def reduced_for(self, fits: list[Fit]) -> Picture:
-        """Average whole blocks once, for all sizes: the largest one decides."""
-        spare = min(shrinkage(fit) for fit in fits) / self.scale + 1e-9
-        factor = int(spare / AVERAGING_GAP)
-        if factor < 2:
-            pixels = self.image.width * self.image.height
-            if self.scale > 1 or pixels < _HALVING_PIXELS or spare < 2 * _HALVING_GAP:
-                return self
-            factor = 2
-        image = self.image.reduce(factor)
-        return attrs.evolve(self, image=image, scale=self.scale * factor)
 
     def draw(self, fit: Fit) -> Image.Image:
         """One size. Fitted on the picture as a viewer sees it, turned last (D57)."""
@@ -93,12 +68,12 @@ class Picture:
         if swaps_sides(self.orientation):
             # Boxes are centred, so mirroring doesn't move them.
             size, box = size[::-1], (box[1], box[0], box[3], box[2])
-        left, upper, right, lower = (edge / self.scale for edge in box)
+        across, down = self.scale
         inside = (
-            left,
-            upper,
-            min(right, self.image.width),
-            min(lower, self.image.height),
+            box[0] / across,
+            box[1] / down,
+            min(box[2] / across, self.image.width),
+            min(box[3] / down, self.image.height),
         )
         drawn = self.image.resize(
             size, Image.Resampling.LANCZOS, inside, reducing_gap=_QUIET_GAP
@@ -110,7 +85,7 @@ class Picture:
 
     def _sharpened(self, drawn: Image.Image, oversampling: float) -> Image.Image:
         """Undo what the scaled decode blurred: it shows where few pixels are left."""
-        if self.scale == 1.0 or oversampling >= _SHARP_ENOUGH:
+        if self.scale == (1.0, 1.0) or oversampling >= _SHARP_ENOUGH:
             return drawn
         outer = -SHARPENING / oversampling**2
         row = (outer, 1 - 2 * outer, outer)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import pillow_heif
-from PIL import Image
 
 from mmr.thumbnailing.containers.base import Container, check_size
 from mmr.thumbnailing.containers.bmff import read_bmff
 from mmr.thumbnailing.model import RenderOptions
-from mmr.thumbnailing.renderers.stills import StillRenderer
+from mmr.thumbnailing.renderers.averaging import Rows
+from mmr.thumbnailing.renderers.drawing import Picture
+from mmr.thumbnailing.renderers.stills import StillRenderer, picture_of_rows
+from mmr.thumbnailing.sizes import Fit
 
 pillow_heif.options.DECODE_THREADS = 1
 pillow_heif.options.THUMBNAILS = False
-Image.register_open("HEIF", pillow_heif.HeifImageFile)
 
 
 class HeicRenderer(StillRenderer):
-    """HEIC; of a sequence the primary picture."""
+    """HEIC; of a sequence the primary picture.
+
+    Not through the image library, which would make a second copy of all pixels.
+    """
 
     content_type = "image/heic"
     format = "HEIF"
-    plugin = pillow_heif.HeifImageFile
     photo = True
 
     def read(self, data: bytes, options: RenderOptions) -> Container:
@@ -34,3 +37,12 @@ class HeicRenderer(StillRenderer):
         return Container(
             width, height, item.clean, icc=item.icc, is_sequence=item.is_sequence
         )
+
+    def decode(
+        self, container: Container, fits: list[Fit], options: RenderOptions
+    ) -> Picture:
+        """Decode the primary item."""
+        file = pillow_heif.open_heif(container.clean, remove_stride=False)
+        data = file.data
+        rows = Rows(file.mode, file.size, file.stride, data)
+        return picture_of_rows(rows, container, fits)

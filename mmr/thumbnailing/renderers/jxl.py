@@ -1,31 +1,29 @@
-"""JPEG XL, by pillow-jxl-plugin. Importing this fails without it.
+"""JPEG XL, by pyjpegxl (extra ``jxl``). Importing this fails without it.
 
 It has no place in ``thumbnails.types`` unless the operator gives it one (R38).
 """
 
 from __future__ import annotations
 
-from PIL import Image
-from pillow_jxl import Decoder
+import attrs
+import pyjpegxl
 
 from mmr.thumbnailing.containers.base import Container
 from mmr.thumbnailing.containers.jxl import read_jxl
-from mmr.thumbnailing.model import (
-    MAX_METADATA_BYTES,
-    Refusal,
-    Refused,
-    RenderOptions,
-)
-from mmr.thumbnailing.renderers.colors import for_resizing
+from mmr.thumbnailing.model import MAX_METADATA_BYTES, RenderOptions
+from mmr.thumbnailing.renderers.averaging import Rows
 from mmr.thumbnailing.renderers.drawing import Picture
-from mmr.thumbnailing.renderers.stills import StillRenderer
+from mmr.thumbnailing.renderers.stills import StillRenderer, picture_of_rows
 from mmr.thumbnailing.sizes import Fit
 
-_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "F")
+pyjpegxl.set_num_threads(1)
+
+# By the number of channels; alpha is one of them.
+_MODES = ("L", "LA", "RGB", "RGBA")
 
 
 class JxlRenderer(StillRenderer):
-    """JPEG XL. Not through the library, whose plugin opens what it finds inside."""
+    """JPEG XL; of an animation the last frame. Not through the image library."""
 
     content_type = "image/jxl"
     format = "JXL"
@@ -38,11 +36,10 @@ class JxlRenderer(StillRenderer):
     def decode(
         self, container: Container, fits: list[Fit], options: RenderOptions
     ) -> Picture:
-        """Decode it all; there are no threads."""
-        _, info, pixels, icc, _ = Decoder(num_threads=0)(container.clean)
-        size = container.width, container.height
-        if (info.width, info.height) != size or info.mode not in _MODES:
-            raise Refused(Refusal.BROKEN)
-        image = Image.frombytes(info.mode, size, pixels)
-        small = icc if icc and len(icc) <= MAX_METADATA_BYTES else None
-        return Picture(for_resizing(image), 1.0, 1, small)
+        """Decode it all, 8 bits a channel."""
+        found, pixels = pyjpegxl.decode(container.clean, dtype="uint8")
+        channels = found.num_color_channels + found.has_alpha
+        size = found.width, found.height
+        rows = Rows(_MODES[channels - 1], size, found.width * channels, pixels)
+        icc = found.icc if found.icc and len(found.icc) <= MAX_METADATA_BYTES else None
+        return picture_of_rows(rows, attrs.evolve(container, icc=icc), fits)

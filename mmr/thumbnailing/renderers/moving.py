@@ -16,14 +16,17 @@ from mmr.thumbnailing.containers.gif import read_gif
 from mmr.thumbnailing.containers.png import read_png
 from mmr.thumbnailing.containers.webp import read_webp
 from mmr.thumbnailing.model import RenderOptions
+from mmr.thumbnailing.renderers.averaging import average, block_side
 from mmr.thumbnailing.renderers.base import Encoded
-from mmr.thumbnailing.renderers.colors import for_resizing, without_palette
+from mmr.thumbnailing.renderers.colors import without_palette
 from mmr.thumbnailing.renderers.composing import compose
 from mmr.thumbnailing.renderers.drawing import Picture
 from mmr.thumbnailing.renderers.stills import (
+    FrugalFile,
     StillRenderer,
     affordable_frames,
     can_animate,
+    picture,
 )
 from mmr.thumbnailing.renderers.writers import (
     AnimationWriter,
@@ -35,7 +38,7 @@ from mmr.thumbnailing.sizes import Fit, TargetSize, fit
 
 MAX_ANIMATION_BYTES = 32 << 20
 """A larger animation becomes a still picture."""
-MAX_ANIMATION_CPU_SECONDS = 8.0
+MAX_ANIMATION_CPU_SECONDS = 5.0
 """The same for one that takes longer."""
 # What browsers make of the durations that nobody could follow, for other formats.
 _SHORTEST_GIF_MS, _USUAL_GIF_MS = 20, 100
@@ -89,10 +92,8 @@ class MovingRenderer(StillRenderer):
         writer: AnimationWriter = kind(size, animation.plays)
         give_up_at = time.process_time() + MAX_ANIMATION_CPU_SECONDS
         for frame, canvas in self._frames(animation, options):
-            picture = _picture(canvas, container).reduced_for([placing])
-            writer.add(
-                picture.draw(placing).convert("RGBA"), self._duration(frame, writer)
-            )
+            drawn = _shown(canvas, container, [placing]).draw(placing)
+            writer.add(drawn.convert("RGBA"), self._duration(frame, writer))
             if writer.length > MAX_ANIMATION_BYTES or time.process_time() > give_up_at:
                 raise _TooMuch
         return Encoded(writer.content_type, *size, writer.finish(), animated=True)
@@ -129,12 +130,12 @@ class MovingRenderer(StillRenderer):
         for _ in range(first, index):
             next(frames)
         _, canvas = next(frames)
-        return _picture(canvas, container)
+        return _shown(canvas, container, fits)
 
 
-def _picture(canvas: Image.Image, container: Container) -> Picture:
-    pixels = for_resizing(canvas)
-    return Picture(pixels, 1.0, container.orientation, container.icc)
+def _shown(canvas: Image.Image, container: Container, fits: list[Fit]) -> Picture:
+    side = block_side(fits, canvas.size)
+    return picture(average(canvas, side), container, side)
 
 
 def still_frame(container: Container, options: RenderOptions) -> int:
@@ -187,12 +188,19 @@ class PngRenderer(MovingRenderer):
         return StillRenderer.decode(self, container, fits, options)
 
 
+class _WebPFile(FrugalFile, WebPImagePlugin.WebPImageFile):
+    pass
+
+
+Image.register_open("WEBP", _WebPFile)
+
+
 class WebPRenderer(MovingRenderer):
     """WebP."""
 
     content_type = "image/webp"
     format = "WEBP"
-    plugin = WebPImagePlugin.WebPImageFile
+    plugin = _WebPFile
     photo = True
     writer = WebPWriter
 

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 from PIL import Image
 
-from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.model import Refusal, Refused
 from mmr.thumbnailing.programs import run, source_file
-from mmr.thumbnailing.renderers.base import Encoded
-from mmr.thumbnailing.renderers.outside import draw_targets
-from mmr.thumbnailing.sizes import TargetSize
+from mmr.thumbnailing.renderers.outside import LONG_SIDE, VectorRenderer
 
-_LONG_SIDE = 2048
-"""Pixels; a page has none of its own."""
-_PROBE_SECONDS, _DRAW_SECONDS = 4.0, 10.0
+_PROBE_SECONDS, _DRAW_SECONDS = 3.0, 8.0
 _FIRST_PAGE = ("-f", "1", "-l", "1")
 _SIZE = re.compile(rb"^Page +1 size: +([0-9.]{1,12}) x ([0-9.]{1,12}) pts", re.M)
 _TURN = re.compile(rb"^Page +1 rot: +(90|270)\b", re.M)
 
 
-class PdfRenderer:
+class PdfRenderer(VectorRenderer):
     """PDF."""
 
-    def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
-        """Measure the first page."""
+    content_type = "application/pdf"
+
+    def measure(self, data: bytes) -> tuple[float, float]:
+        """The first page, enlarged as far as we draw: paper has no pixels."""
         with source_file(data) as path:
             printed = run("pdfinfo", [*_FIRST_PAGE, path], seconds=_PROBE_SECONDS)
         match = _SIZE.search(printed)
@@ -35,33 +32,20 @@ class PdfRenderer:
         width, height = float(match[1]), float(match[2])
         if _TURN.search(printed):
             width, height = height, width
-        scale = _LONG_SIDE / max(width, height, 1.0)
-        return ImageInfo(
-            max(1, round(width * scale)),
-            max(1, round(height * scale)),
-            "application/pdf",
-        )
+        scale = LONG_SIDE / max(width, height, 1.0)
+        return width * scale, height * scale
 
-    def render(
-        self, data: bytes, targets: Sequence[TargetSize], options: RenderOptions
-    ) -> Iterator[Encoded]:
+    def draw(self, data: bytes, width: int, height: int) -> Image.Image:
         """Draw the first page."""
-        info = self.probe(data, options)
-        yield from draw_targets(
-            info, targets, lambda *size: _drawn(data, *size), photo=False
-        )
-
-
-def _drawn(data: bytes, width: int, height: int) -> Image.Image:
-    # The sides by themselves would be those before the page is turned.
-    long_side = ["-scale-to", str(max(width, height))]
-    with source_file(data) as path:
-        ppm = run(
-            "pdftoppm",
-            [*_FIRST_PAGE, "-singlefile", "-cropbox", *long_side, path],
-            seconds=_DRAW_SECONDS,
-        )
-    image = Image.open(BytesIO(ppm), formats=["PPM"])
-    if abs(image.width - width) > 1 or abs(image.height - height) > 1:
-        raise Refused(Refusal.BROKEN)
-    return image.resize((width, height))
+        # The sides by themselves would be those before the page is turned.
+        long_side = ["-scale-to", str(max(width, height))]
+        with source_file(data) as path:
+            ppm = run(
+                "pdftoppm",
+                [*_FIRST_PAGE, "-singlefile", "-cropbox", *long_side, path],
+                seconds=_DRAW_SECONDS,
+            )
+        image = Image.open(BytesIO(ppm), formats=["PPM"])
+        if abs(image.width - width) > 1 or abs(image.height - height) > 1:
+            raise Refused(Refusal.BROKEN)
+        return image.resize((width, height))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from typing import ClassVar
 
@@ -20,14 +20,17 @@ from mmr.thumbnailing.model import (
     Refused,
     RenderOptions,
 )
-from mmr.thumbnailing.renderers.base import Encoded
-from mmr.thumbnailing.renderers.colors import for_resizing
-from mmr.thumbnailing.renderers.drawing import (
-    OVERSAMPLING,
-    Picture,
-    encode,
+from mmr.thumbnailing.renderers.averaging import (
+    Rows,
+    Size,
+    average,
+    average_rows,
+    block_side,
     shrinkage,
 )
+from mmr.thumbnailing.renderers.base import Encoded
+from mmr.thumbnailing.renderers.colors import for_resizing
+from mmr.thumbnailing.renderers.drawing import OVERSAMPLING, Picture, encode
 from mmr.thumbnailing.sizes import Fit, TargetSize, fit
 
 # The library's own factory looks for other containers inside a JPEG and may hand one
@@ -35,8 +38,27 @@ from mmr.thumbnailing.sizes import Fit, TargetSize, fit
 Image.register_open("JPEG", JpegImagePlugin.JpegImageFile)
 
 
+class FrugalFile(ImageFile.ImageFile):
+    """Lets a decoder's own pixels go before the library makes its copy of them."""
+
+    def load_prepare(self) -> None:
+        """Called when the copy is about to be made."""
+        if getattr(self, "n_frames", 1) == 1:
+            vars(self).pop("_decoder", None)
+        super().load_prepare()
+
+
+Shrink = Callable[[bytes, Size, int], tuple[Image.Image, tuple[float, float]]]
+"""Decodes a file of a known size and averages blocks of that side at once. Gives the
+pixels, and how many of the source's make one of them, across and down."""
+
+
 class StillRenderer(ABC):
-    """What the formats have in common. A subclass is one format."""
+    """What the formats have in common. A subclass is one format.
+
+    Args:
+        shrink: Takes less time and memory than the library, where it is there.
+    """
 
     content_type: ClassVar[str]
     format: ClassVar[str]
@@ -44,6 +66,9 @@ class StillRenderer(ABC):
     plugin: ClassVar[type[ImageFile.ImageFile]]
     photo: ClassVar[bool] = False
     """Opaque pictures become JPEG."""
+
+    def __init__(self, shrink: Shrink | None = None) -> None:
+        self._shrink = shrink
 
     @abstractmethod
     def read(self, data: bytes, options: RenderOptions) -> Container:
@@ -87,9 +112,9 @@ class StillRenderer(ABC):
         fits = [fit(*container.upright, target) for target in targets]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            picture = self.decode(container, fits, options).reduced_for(fits)
+            decoded = self.decode(container, fits, options)
         for placing, target in zip(fits, targets, strict=True):
-            image = picture.draw(placing)
+            image = decoded.draw(placing)
             yield encode(image, photo=self.photo, webp=target.webp)
 
     def _checked(self, data: bytes, options: RenderOptions) -> Container:
@@ -102,14 +127,17 @@ class StillRenderer(ABC):
     ) -> Picture:
         """The pixels of the frame that is shown."""
         size = container.width, container.height
+        side = block_side(fits, size)
+        if self._shrink is not None and side > 1:
+            pixels, scales = self._shrink(container.clean, size, side)
+            return picture(for_resizing(pixels), container, *scales)
         with self.open(container.clean, size, options) as image:
             decoded, scale = self.load(image, container, fits, options)
-            pixels = for_resizing(decoded)
-        return Picture(pixels, scale, container.orientation, container.icc)
+            side = block_side(fits, decoded.size, scale)
+            pixels = average(decoded, side)
+        return picture(pixels, container, scale * side)
 
-    def open(
-        self, data: bytes, size: tuple[int, int], options: RenderOptions
-    ) -> Image.Image:
+    def open(self, data: bytes, size: Size, options: RenderOptions) -> Image.Image:
         """Have the library read the header, as this format and no other (R29)."""
         # Its limit is moved to ours, never switched off (R30).
         Image.MAX_IMAGE_PIXELS = options.max_pixels
@@ -141,7 +169,7 @@ class JpegRenderer(StillRenderer):
         options: RenderOptions,
     ) -> tuple[Image.Image, float]:
         """Decode at the smallest scale that keeps `OVERSAMPLING` pixels a pixel."""
-        spare = min(shrinkage(placing) for placing in fits) + 1e-9
+        spare = shrinkage(fits)
         scale = max(
             scale for scale, least in OVERSAMPLING.items() if scale * least <= spare
         )
@@ -150,6 +178,25 @@ class JpegRenderer(StillRenderer):
         drafted = image.draft(None, wanted)
         image.load()
         return image, container.width / drafted[1][2] if drafted else 1.0
+
+
+def picture(
+    pixels: Image.Image,
+    container: Container,
+    across: float,
+    down: float | None = None,
+) -> Picture:
+    """All of the source, scaled by so much; in both directions, unless told apart."""
+    scale = across, across if down is None else down
+    return Picture(pixels, scale, container.orientation, container.icc)
+
+
+def picture_of_rows(rows: Rows, container: Container, fits: list[Fit]) -> Picture:
+    """The same from pixels that a decoder gave us past the library."""
+    if rows.size != (container.width, container.height):
+        raise Refused(Refusal.BROKEN)
+    side = block_side(fits, rows.size)
+    return picture(average_rows(rows, side), container, side)
 
 
 def can_animate(container: Container, options: RenderOptions) -> bool:

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import NoReturn
 from xml.parsers import expat
 
 from PIL import Image
 
-from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, RenderOptions
+from mmr.thumbnailing.model import Refusal, Refused
 from mmr.thumbnailing.programs import run, source_file
-from mmr.thumbnailing.renderers.base import Encoded
-from mmr.thumbnailing.renderers.outside import draw_targets
-from mmr.thumbnailing.sizes import TargetSize
+from mmr.thumbnailing.renderers.outside import VectorRenderer
 
-_LONG_SIDE = 2048
-"""Pixels; a drawing has none of its own, and its numbers may be anything."""
 _DEFAULT_SIZE = (300.0, 150.0)
-_SECONDS = 10.0
+_SECONDS = 8.0
 _ROOTS = frozenset({"svg", "http://www.w3.org/2000/svg svg"})
 _ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 _LENGTH = re.compile(
@@ -35,39 +30,29 @@ _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0}
 _PIXELS |= {"mm": 96 / 25.4, "cm": 96 / 2.54}
 
 
-class SvgRenderer:
+class SvgRenderer(VectorRenderer):
     """SVG. The size of the drawing is settled before anything is drawn."""
 
-    def probe(self, data: bytes, options: RenderOptions) -> ImageInfo:
-        """Look at the first element."""
-        width, height = _size(_root_attributes(data))
-        scale = _LONG_SIDE / max(width, height, _LONG_SIDE)
-        return ImageInfo(
-            max(1, round(width * scale)),
-            max(1, round(height * scale)),
-            "image/svg+xml",
-        )
+    content_type = "image/svg+xml"
 
-    def render(
-        self, data: bytes, targets: Sequence[TargetSize], options: RenderOptions
-    ) -> Iterator[Encoded]:
+    def measure(self, data: bytes) -> tuple[float, float]:
+        """What the first element says."""
+        return _size(_root_attributes(data))
+
+    def draw(self, data: bytes, width: int, height: int) -> Image.Image:
         """Draw it."""
-        info = self.probe(data, options)
-        yield from draw_targets(
-            info, targets, lambda *size: _drawn(data, *size), photo=False
-        )
-
-
-def _drawn(data: bytes, width: int, height: int) -> Image.Image:
-    size = ["--width", str(width), "--height", str(height)]
-    with source_file(data) as path, open(path, "rb") as source:
-        png = run(
-            "rsvg-convert", ["--format", "png", *size], seconds=_SECONDS, source=source
-        )
-    image = Image.open(BytesIO(png), formats=["PNG"])
-    if image.size != (width, height):
-        raise Refused(Refusal.BROKEN)
-    return image
+        size = ["--width", str(width), "--height", str(height)]
+        with source_file(data) as path, open(path, "rb") as source:
+            png = run(
+                "rsvg-convert",
+                ["--format", "png", *size],
+                seconds=_SECONDS,
+                source=source,
+            )
+        image = Image.open(BytesIO(png), formats=["PNG"])
+        if image.size != (width, height):
+            raise Refused(Refusal.BROKEN)
+        return image
 
 
 class _Found(Exception):
