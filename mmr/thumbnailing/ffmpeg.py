@@ -25,9 +25,9 @@ HEARD_SECONDS = 600
 PCM_RATE = 8000
 """Samples a second that sound is decoded to."""
 
-# Two probes and three decodes are the most that one job needs.
-_PROBE_SECONDS = 4.0
-_DECODE_SECONDS = 6.0
+# So that a second try has time left (`programs.JOB_SECONDS`).
+_PROBE_SECONDS = 3.0
+_DECODE_SECONDS = 4.0
 _DEMUXERS = {
     "audio/aac": "aac",
     "audio/flac": "flac",

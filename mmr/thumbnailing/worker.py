@@ -91,6 +91,7 @@ def serve(channel: Channel, limits: WorkerLimits, handler: Handler) -> None:
     while (received := channel.receive(max_files=2)) is not None:
         message, (source_fd, output_fd) = received
         renew_cpu_limit(limits.cpu_seconds)
+        programs.begin_job()
         with open(source_fd, "rb") as source, open(output_fd, "wb") as output:
             reply = answer(handler, Job.decode(message), source, output)
         channel.send(reply.encode())

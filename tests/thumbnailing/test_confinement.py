@@ -73,8 +73,8 @@ def test_the_environment_holds_no_secret(worker: WorkerProcess) -> None:
     environment = ask(worker, "environment")
 
     assert "hunter2" not in str(environment)
-    malloc = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
-    assert set(environment) <= {"PATH", "LANG", "PYTHONPATH", "LC_CTYPE", *malloc}
+    ours = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "VIPS_CONCURRENCY"}
+    assert set(environment) <= {"PATH", "LANG", "PYTHONPATH", "LC_CTYPE", *ours}
 
 
 def test_limits_are_in_force(worker: WorkerProcess) -> None:
@@ -88,6 +88,14 @@ def test_limits_are_in_force(worker: WorkerProcess) -> None:
     assert limits["CORE"] == 0
     assert limits["nice"] >= 10
     assert limits["leader"] == 1
+
+
+def test_it_gives_way_to_the_server(worker: WorkerProcess) -> None:
+    """Issue 4: warm downloads don't wait for decoders."""
+    needs(worker, "as a session")
+    # It is alone in its session, whose niceness is what counts where there is one.
+    session = Path(f"/proc/{worker.pid}/autogroup")
+    assert session.read_text().split()[-1] == "5"
 
 
 def test_a_large_file_can_not_be_written(worker: WorkerProcess) -> None:

@@ -85,6 +85,24 @@ def test_a_program_that_hangs_is_killed(script: Path) -> None:
     assert not pid.exists() or ends_soon(int(pid.read_text()))
 
 
+def test_all_programs_of_a_job_share_its_time(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 4: a tool that hangs costs less than ten seconds, however often asked."""
+    assert programs.JOB_SECONDS < 10
+    write(script, "import time\ntime.sleep(1000)")
+    monkeypatch.setattr(programs, "JOB_SECONDS", 0.5)
+    monkeypatch.setattr(programs, "_job_ends_at", 0.0)
+    programs.begin_job()
+    started = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(Refused) as caught:
+            run("tool", [], seconds=30)
+        assert caught.value.reason is Refusal.CRASHED
+
+    assert time.monotonic() - started < 20
+
+
 def test_a_program_that_fails_means_a_broken_source(script: Path) -> None:
     write(script, "raise SystemExit(3)")
     with pytest.raises(Refused) as caught:

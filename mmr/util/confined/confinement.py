@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import resource
 import sys
 from collections.abc import Sequence
 
 from mmr.util.confined import landlock, seccomp
 from mmr.util.confined.limits import WorkerLimits
+from mmr.util.confined.priority import yield_to_others
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -24,7 +24,6 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIGKILL = 9
-_NICENESS = 10
 
 
 def confine(
@@ -39,7 +38,7 @@ def confine(
         programs: Paths of what it may execute.
         readable: Folders that these need beside the system's libraries.
     """
-    active = [*_limit_resources(limits), *_yield_to_others()]
+    active = [*_limit_resources(limits), *yield_to_others()]
     if sys.platform != "linux":
         return active
     libc = ctypes.CDLL(None, use_errno=True)
@@ -86,16 +85,6 @@ def renew_cpu_limit(seconds: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = spent + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
-
-
-def _yield_to_others() -> list[str]:
-    os.nice(_NICENESS)
-    try:
-        with open("/proc/self/oom_score_adj", "w") as score:
-            score.write("1000")
-    except OSError:
-        return [f"nice {_NICENESS}"]
-    return [f"nice {_NICENESS}", "first to go when memory runs out"]
 
 
 def die_with_parent() -> None:

@@ -11,7 +11,7 @@ class WorkerLimits:
 
     Attributes:
         address_space: Bytes.
-        cpu_seconds: Per job.
+        cpu_seconds: Per job. A bad file shall cost less than ten seconds.
         wall_seconds: Per job; the whole process group is killed past it.
         file_bytes: The largest file that it can write.
         open_files: Descriptors.
@@ -19,7 +19,7 @@ class WorkerLimits:
     """
 
     address_space: int = 1 << 30
-    cpu_seconds: int = 20
+    cpu_seconds: int = 9
     wall_seconds: float = 30.0
     file_bytes: int = 64 << 20
     open_files: int = 32

@@ -201,6 +201,8 @@ class WorkerPlace:
         message: dict[str, Any],
         files: tuple[int, ...],
         decode: Callable[[dict[str, Any]], T],
+        *,
+        is_retry: bool = False,
     ) -> T:
         worker = self._running_worker()
         if self._is_abandoned:
@@ -215,6 +217,9 @@ class WorkerPlace:
             answer = decode(received[0])
         except (ProtocolError, OSError) as error:
             self._lose(worker, error)
+            if isinstance(error, ConnectionError) and not is_retry:
+                # It was dying already and never read the job, which isn't to blame.
+                return self._exchange(message, files, decode, is_retry=True)
             raise WorkerLost from error
         worker.jobs += 1
         if worker.jobs >= self._limits.jobs:
