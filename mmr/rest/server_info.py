@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmr import __version__
 from mmr.errors import unavailable
 from mmr.http.request import MediaRequest
@@ -12,10 +14,16 @@ from mmr.types import Access
 
 
 class ServerInfoServlet:
-    """What the server is, that it lives, and whether it can do its work."""
+    """What the server is, that it lives, and whether it can do its work.
 
-    def __init__(self, readiness: Readiness) -> None:
+    Args:
+        readiness: Knows what can be stored.
+        formats: The optional formats of thumbnails, and whether each can be drawn.
+    """
+
+    def __init__(self, readiness: Readiness, formats: Mapping[str, bool]) -> None:
         self._readiness = readiness
+        self._formats = dict(formats)
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -54,7 +62,9 @@ class ServerInfoServlet:
         return JsonResponse({"ok": True, "status": "Probably not dead"})
 
     async def on_ready(self, request: MediaRequest) -> Response:
-        """That database and datastores work; else which of them don't.
+        """That database and datastores work, with the formats of thumbnails.
+
+        Else which of them don't.
 
         Raises:
             MatrixError: 503. The text has names of ours, and no reasons (R5).
@@ -62,4 +72,6 @@ class ServerInfoServlet:
         faults = await self._readiness.faults()
         if faults:
             raise unavailable(f"Not ready: {', '.join(faults)}")
-        return JsonResponse({"ok": True, "status": "Ready"})
+        return JsonResponse(
+            {"ok": True, "status": "Ready", "thumbnails": self._formats}
+        )

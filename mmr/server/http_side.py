@@ -51,6 +51,7 @@ from mmr.rest.synapse_admin import (
 from mmr.rest.thumbnail import ThumbnailServlet
 from mmr.rest.upload import UploadServlet
 from mmr.server.tasking import Tasking
+from mmr.thumbnailing import codecs
 
 
 class Servlet(Protocol):
@@ -88,7 +89,7 @@ class HttpSide(Tasking):
             InfoServlet(self.downloads, self.media_info),
             IdenticonServlet(self.files),
             SessionServlet(self.sessions),
-            ServerInfoServlet(self.readiness),
+            ServerInfoServlet(self.readiness, codecs.describe()),
             FederationTestServlet(self.federation.test),
             DatastoresServlet(
                 self.datastores, self.stores, self.task_engine, self.audit, self.clock

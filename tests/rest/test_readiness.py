@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from mmr.datastores.filesystem import FileSystem
 from mmr.errors import unavailable
 from mmr.media import readiness
+from mmr.thumbnailing import codecs
 
 from tests.datastores.fakes import FaultyFileSystem
 from tests.harness import Answer, ServerCase, png
@@ -46,6 +47,12 @@ class ReadinessCases(ServerCase):
         wire.send(b"HEAD /healthz/ready HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual((await wire.answer("HEAD")).status, 200)
         self.assertEqual(self.files(), [])
+
+    async def test_it_tells_which_optional_formats_are_drawn(self) -> None:
+        """Issue 4."""
+        formats = (await self.ready()).json["thumbnails"]
+        self.assertEqual(formats, codecs.describe())
+        self.assertLessEqual({"image/avif", "image/heic", "PDF"}, formats.keys())
 
     async def test_a_disk_that_takes_nothing(self) -> None:
         """It is told by name, with the reason in the log; reading goes on."""
