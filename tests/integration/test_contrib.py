@@ -207,7 +207,7 @@ def test_systemd_finds_no_fault_in_the_units(name: str, tmp_path: Path) -> None:
     for unit in (CONTRIB / "systemd").iterdir():
         text = unit.read_text()
         twistd = str(Path(sys.executable).with_name("twistd"))
-        text = text.replace("/opt/mmr/.venv/bin/twistd", twistd)
+        text = text.replace("/opt/mmr/bin/twistd", twistd)
         (tmp_path / unit.name).write_text(text.replace("=mmr\n", "=root\n"))
     unit_name = name.replace("@.", "@1.")
     done = subprocess.run(
