@@ -8,6 +8,9 @@ from collections.abc import Hashable
 from mmr.thumbnailing.model import Refusal
 from mmr.util.clock import Clock
 
+_OVERLOAD_SECONDS = 300.0
+"""At most, for a worker that took too long: perhaps it was the machine."""
+
 
 class FailureMemory:
     """Refusals by source, for a while: limits and decoders change with a restart.
@@ -15,7 +18,7 @@ class FailureMemory:
     Args:
         clock: Tells the age.
         max_entries: The least recently seen goes first.
-        max_age: Seconds. A machine that was only overloaded gets another chance.
+        max_age: Seconds.
     """
 
     def __init__(
@@ -31,7 +34,10 @@ class FailureMemory:
 
     def remember(self, source: Hashable, reason: Refusal) -> None:
         """Keep a refusal."""
-        self._failures[source] = (self._clock.monotonic(), reason)
+        lasts = self._max_age
+        if reason is Refusal.CRASHED:
+            lasts = min(lasts, _OVERLOAD_SECONDS)
+        self._failures[source] = (self._clock.monotonic() + lasts, reason)
         self._failures.move_to_end(source)
         if len(self._failures) > self._max_entries:
             self._failures.popitem(last=False)
@@ -40,8 +46,8 @@ class FailureMemory:
         """How this source ended, if it is not too long ago."""
         if source not in self._failures:
             return None
-        since, reason = self._failures[source]
-        if self._clock.monotonic() - since > self._max_age:
+        until, reason = self._failures[source]
+        if self._clock.monotonic() > until:
             del self._failures[source]
             return None
         self._failures.move_to_end(source)

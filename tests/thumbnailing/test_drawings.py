@@ -8,14 +8,18 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from PIL import Image
 
 from mmr.thumbnailing import programs
 from mmr.thumbnailing.desk import Desk
 from mmr.thumbnailing.model import STILL_TYPES, Refusal, Refused, RenderOptions
-from mmr.thumbnailing.programs import SVG, find_programs
+from mmr.thumbnailing.process import WORKER_COMMAND, WorkerSlot
+from mmr.thumbnailing.programs import PDF, SVG, Family, find_programs
+from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.renderers import renderer_for
+from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import BLUE, GREEN, RED, encoded, is_near, opened
 from tests.thumbnailing.media_files import ALL, BOX, desk, work
@@ -205,3 +209,49 @@ def test_a_page_that_is_turned_is_shown_turned(place: Desk) -> None:
 
 def test_a_document_that_is_none_is_refused(place: Desk) -> None:
     assert refusal(place, b"%PDF-1.7\nnothing", "application/pdf") is Refusal.BROKEN
+
+
+def pdf_with_text() -> bytes:
+    """A page with a word in a font that every reader is expected to have."""
+    text = b"BT /F 40 Tf 20 20 Td (word) Tj ET"
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]/Contents 4 0 R"
+        b"/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(text), text),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body, places = b"%PDF-1.4\n", []
+    for number, each in enumerate(objects, 1):
+        places.append(len(body))
+        body += b"%d 0 obj%s endobj\n" % (number, each)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    return body + (
+        b"xref\n0 6\n0000000000 65535 f \n%strailer<</Size 6/Root 1 0 R>>\n"
+        b"startxref\n%d\n%%%%EOF" % (table, len(body))
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "data", "content_type"),
+    [
+        (SVG, svg('<text x="20" y="90">word</text>'), "image/svg+xml"),
+        (PDF, pdf_with_text(), "application/pdf"),
+    ],
+    ids=["SVG", "PDF"],
+)
+def test_text_costs_nothing_but_its_letters_where_fonts_are_missing(
+    family: Family, data: bytes, content_type: str, tmp_path: Path
+) -> None:
+    """Issue 4."""
+    blind = attrs.evolve(family, readable=())
+    slot = WorkerSlot(WORKER_COMMAND, WorkerLimits(), tmp_path, blind)
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    try:
+        outcome = slot.run(source, Job(content_type, (BOX,), ALL))
+    finally:
+        slot.close()
+
+    assert outcome.rendered[0].width == 320

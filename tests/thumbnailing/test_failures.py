@@ -22,6 +22,20 @@ def test_a_failure_is_remembered_for_a_while() -> None:
     assert len(memory) == 0
 
 
+def test_a_worker_that_took_too_long_gets_another_chance_soon() -> None:
+    """It may have been the machine that was overloaded, not the file that is a bomb."""
+    time = task.Clock()
+    memory = FailureMemory(Clock(time))
+    memory.remember("slow", Refusal.CRASHED)
+    memory.remember("broken", Refusal.BROKEN)
+
+    time.advance(299)
+    assert memory.recall("slow") is Refusal.CRASHED
+    time.advance(2)
+    assert memory.recall("slow") is None
+    assert memory.recall("broken") is Refusal.BROKEN
+
+
 def test_the_memory_is_bounded_and_forgets_the_least_asked_for() -> None:
     memory = FailureMemory(Clock(task.Clock()), max_entries=3)
     for name in "abc":

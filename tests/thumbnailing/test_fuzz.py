@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import TestCase
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmr.thumbnailing.desk import Desk
 from mmr.thumbnailing.model import STILL_TYPES, Refusal, Refused, RenderOptions
 from mmr.thumbnailing.process import WORKER_COMMAND, WorkerSlot
 from mmr.thumbnailing.protocol import Job
@@ -18,6 +22,7 @@ from mmr.types import Method
 from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import encoded, exif_block, photo, samples
+from tests.thumbnailing.media_files import BOX, TYPES, audio, desk, video, work
 
 TARGETS = (
     TargetSize(32, 32, Method.CROP),
@@ -56,6 +61,9 @@ edits = st.lists(
     max_size=6,
 )
 
+# Where it ends; mostly where it should.
+cuts = st.one_of(st.just(1 << 30), st.just(1 << 30), st.integers(0, 10_000))
+
 
 @pytest.fixture(scope="module")
 def slot() -> Iterator[WorkerSlot]:
@@ -65,11 +73,18 @@ def slot() -> Iterator[WorkerSlot]:
         slot.close()
 
 
+def mutated(good: bytes, edits: list[tuple[int, bytes]], cut: int) -> bytes:
+    data = bytearray(good)
+    for at, patch in edits:
+        data[at % len(data) : at % len(data) + len(patch)] = patch
+    return bytes(data[:cut])
+
+
 @given(
     st.sampled_from(GOOD),
     st.sampled_from((TARGETS, SMALL)),
     edits,
-    st.integers(0, 10_000),
+    cuts,
 )
 @settings(max_examples=400)
 def test_a_mutated_file_never_costs_a_worker(
@@ -79,11 +94,7 @@ def test_a_mutated_file_never_costs_a_worker(
     edits: list[tuple[int, bytes]],
     cut: int,
 ) -> None:
-    data = bytearray(good)
-    for at, patch in edits:
-        data[at % len(data) : at % len(data) + len(patch)] = patch
-    if cut < len(data):
-        del data[cut:]
+    data = mutated(good, edits, cut)
     with tempfile.NamedTemporaryFile() as source:
         source.write(data)
         source.flush()
@@ -95,3 +106,36 @@ def test_a_mutated_file_never_costs_a_worker(
             refusal = refused.reason
     assert refusal is not Refusal.CRASHED
     assert outcome is None or len(outcome.rendered) == len(targets)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Desk]:
+    with desk(WorkerLimits(jobs=10_000)) as place:
+        yield place
+
+
+def by_programs() -> dict[str, bytes]:
+    """Good files for each of the programs, by their type."""
+    page = io.BytesIO()
+    photo(64, 48).save(page, "PDF")
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><text y="9">a</text></svg>'
+    endings = ("mp3", "ogg", "flac", "m4a")
+    return {
+        **{TYPES[ending]: audio(ending, "-t", "0.3") for ending in endings},
+        "video/mp4": video("mp4", "-t", "0.3"),
+        "video/webm": video("webm", "-t", "0.3"),
+        "application/pdf": page.getvalue(),
+        "image/svg+xml": drawing,
+    }
+
+
+@given(st.data(), edits, cuts)
+@settings(max_examples=40, deadline=None)
+def test_nor_does_one_that_programs_read(
+    place: Desk, data: st.DataObject, edits: list[tuple[int, bytes]], cut: int
+) -> None:
+    files = by_programs()
+    content_type = data.draw(st.sampled_from(sorted(files)))
+    lost_workers = TestCase().assertNoLogs("mmr.util.confined.process", "WARNING")
+    with lost_workers, contextlib.suppress(Refused):
+        work(place, mutated(files[content_type], edits, cut), content_type, BOX)
