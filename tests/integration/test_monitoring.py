@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.parse
@@ -160,6 +161,19 @@ def test_every_alert_looks_at_metrics_that_exist(
     assert names
     for name in names:
         assert prometheus.query(name) != [], name
+
+
+def test_the_manual_names_every_metric(prometheus: Prometheus) -> None:
+    names = prometheus.ask("label/__name__/values")
+    ours = {
+        re.sub(r"_(bucket|sum|count|created)$", "", name)
+        for name in names
+        if name.startswith("media_")
+    }
+    page = (CONTRIB.parent / "docs/metrics.md").read_text()
+    told = set(re.findall(r"`(media_\w+)`", page))
+    assert len(ours) > 30
+    assert sorted(ours - told) == []
 
 
 def test_the_dashboard_fits_its_grid_and_names_its_input() -> None:
