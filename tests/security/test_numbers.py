@@ -85,9 +85,9 @@ _READ = re.compile(
     r"(?:\.integer|\.boolean|_number|number|flag|choice)"
     r"\((?:request\.)?(?:query, )?\s*\"([\w.]+)\""
 )
-# Flags of clients' routes: tests/rest/test_download.py and others.
 # Only where profiling is on: tests/integration/test_logs.py.
 _ELSEWHERE = {"seconds"}
+# Flags of clients' routes: tests/rest/test_download.py and others.
 _FLAGS = {
     "allow_remote",
     "allow_redirect",
