@@ -9,6 +9,7 @@ from typing import Any
 from mmr.cache.records import RecordCache
 from mmr.media.patience import Patience
 from mmr.media.reports import Report, silent
+from mmr.storage import objects
 from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.database import Database
 from mmr.storage.media import MediaStore
@@ -101,8 +102,9 @@ class ThumbnailExpiry:
 
     def _expire_txn(self, txn: Transaction, batch: list[ThumbnailRecord]) -> None:
         ours = self._our_servers()
-        # In one order, so that two runs don't wait for each other's locks.
-        for record in sorted(batch, key=lambda record: record.sha256_hash):
+        # All at once, so that two runs don't wait for each other's locks.
+        objects.lock_hashes_txn(txn, (record.sha256_hash for record in batch))
+        for record in batch:
             self._thumbnails.delete_thumbnail_txn(txn, record)
             delete_shadows_txn(
                 txn, self._media, record.object_name, record.sha256_hash, ours

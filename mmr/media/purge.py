@@ -15,14 +15,11 @@ from mmr.errors import forbidden
 from mmr.media.audit import AuditLog, RunningAction
 from mmr.media.purge_estimate import PurgeEstimate
 from mmr.media.selection import Order, Reach, Selection, Skipped
-from mmr.storage import objects
 from mmr.storage.database import Database
-from mmr.storage.media import MediaStore
 from mmr.storage.media_filter import MediaFilter
-from mmr.storage.media_ids import MediaIdStore
+from mmr.storage.removal import RemovalStore, Removed
 from mmr.storage.selection import SelectedMedia, SelectionStore
-from mmr.storage.shadows import delete_shadows_txn
-from mmr.storage.thumbnails import ThumbnailRecord, ThumbnailStore
+from mmr.storage.thumbnails import ThumbnailStore
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
 from mmr.util.shield import shield
@@ -35,7 +32,6 @@ MAX_LISTED = 50_000
 
 # Records a transaction: it holds SQLite's only write lock for some 20 ms.
 _BATCH = 50
-_RESERVED_REASON = "purged / deleted"
 
 
 @attrs.define
@@ -71,16 +67,6 @@ class PurgeResult:
             self.skipped.append(Skipped(mxc, reason))
 
 
-@attrs.define
-class _Batch:
-    """What one transaction did."""
-
-    purged: list[Mxc] = attrs.Factory(list)
-    pinned: list[Mxc] = attrs.Factory(list)
-    thumbnails: int = 0
-    bytes: int = 0
-
-
 Progress = Callable[[PurgeResult], Awaitable[None]]
 """Told what was done so far."""
 
@@ -102,8 +88,7 @@ class Purge:
         *,
         db: Database,
         selections: SelectionStore,
-        media: MediaStore,
-        media_ids: MediaIdStore,
+        removal: RemovalStore,
         thumbnails: ThumbnailStore,
         audit: AuditLog,
         our_servers: Callable[[], Collection[str]],
@@ -111,8 +96,7 @@ class Purge:
     ) -> None:
         self._db = db
         self._selections = selections
-        self._media = media
-        self._media_ids = media_ids
+        self._removal = removal
         self._thumbnails = thumbnails
         self._audit = audit
         self._our_servers = our_servers
@@ -177,23 +161,23 @@ class Purge:
             entry_id=order.entry_id,
         ) as action:
             async for rows in self._pages(order.selection, order.reach, result):
-                batch = await self._db.interaction(
+                removed = await self._db.interaction(
                     "purge_media", self._purge_txn, rows, action
                 )
-                self._finish_batch(batch, result)
-                action.added(len(batch.purged), batch.bytes)
+                self._note(removed, result)
+                action.added(len(removed.media), removed.bytes)
                 action.skipped = result.num_skipped
                 await progress(result)
         return result
 
-    def _finish_batch(self, batch: _Batch, result: PurgeResult) -> None:
-        for mxc in batch.purged:
+    def _note(self, removed: Removed, result: PurgeResult) -> None:
+        for mxc in removed.media:
             self._changed(mxc)
             result.add(mxc)
-        for mxc in batch.pinned:
+        for mxc in removed.pinned:
             result.skip(mxc, "pinned")
-        result.thumbnails += batch.thumbnails
-        result.bytes += batch.bytes
+        result.thumbnails += removed.thumbnails
+        result.bytes += removed.bytes
 
     async def _pages(
         self, selection: Selection, reach: Reach, result: PurgeResult
@@ -217,68 +201,10 @@ class Purge:
 
     def _purge_txn(
         self, txn: Transaction, rows: list[SelectedMedia], action: RunningAction
-    ) -> _Batch:
-        batch = _Batch()
-        thumbnails = {
-            row.mxc: self._thumbnails.get_thumbnails_of_txn(
-                txn, row.origin, row.media_id
-            )
-            for row in rows
-        }
-        hashes = {row.sha256_hash for row in rows}
-        hashes.update(each.sha256_hash for of in thumbnails.values() for each in of)
-        # All at once and in one order, so that two batches don't wait for each other.
-        for sha256_hash in sorted(hashes):
-            objects.lock_hash_txn(txn, sha256_hash)
-        for row in rows:
-            self._purge_one_txn(txn, row.mxc, thumbnails[row.mxc], batch)
-        action.add_txn(txn, len(batch.purged), batch.bytes)
-        return batch
-
-    def _purge_one_txn(
-        self,
-        txn: Transaction,
-        mxc: Mxc,
-        thumbnails: list[ThumbnailRecord],
-        batch: _Batch,
-    ) -> None:
-        # As it is now: pinned, quarantined or gone since the page was read.
-        row = self._selections.get_txn(txn, mxc)
-        if row is None or not row.location:
-            return
-        if row.is_pinned:
-            batch.pinned.append(mxc)
-            return
-        for thumbnail in thumbnails:
-            self._purge_thumbnail_txn(txn, thumbnail, batch)
-        if row.quarantined:
-            self._selections.drop_object_txn(txn, row)
-        else:
-            self._media.delete_media_txn(txn, mxc.origin, mxc.media_id)
-            self._selections.drop_attributes_txn(txn, mxc)
-            if mxc.origin in self._our_servers():
-                self._media_ids.reserve_txn(
-                    txn, mxc.origin, mxc.media_id, _RESERVED_REASON
-                )
-        if not objects.is_in_use_txn(txn, row.object_name):
-            batch.bytes += row.size_bytes
-        batch.purged.append(mxc)
-
-    def _purge_thumbnail_txn(
-        self, txn: Transaction, thumbnail: ThumbnailRecord, batch: _Batch
-    ) -> None:
-        if not self._thumbnails.delete_thumbnail_txn(txn, thumbnail):
-            return
-        delete_shadows_txn(
-            txn,
-            self._media,
-            thumbnail.object_name,
-            thumbnail.sha256_hash,
-            self._our_servers(),
-        )
-        batch.thumbnails += 1
-        if not objects.is_in_use_txn(txn, thumbnail.object_name):
-            batch.bytes += thumbnail.size_bytes
+    ) -> Removed:
+        removed = self._removal.remove_txn(txn, rows, self._our_servers())
+        action.add_txn(txn, len(removed.media), removed.bytes)
+        return removed
 
 
 def _is_single(wanted: MediaFilter) -> bool:

@@ -41,8 +41,7 @@ class Moderation(Previewing):
         return Purge(
             db=self.db,
             selections=self.stores.selections,
-            media=self.stores.media,
-            media_ids=self.stores.media_ids,
+            removal=self.stores.removal,
             thumbnails=self.stores.thumbnails,
             audit=self.audit,
             our_servers=lambda: self.config.domains.keys(),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmr.storage.database import Database
-from mmr.storage.transaction import Transaction
+from mmr.storage.transaction import Transaction, placeholders
+from mmr.types import Mxc
 
 _HOLD_REASON = "media_create"
 _HOLD_MS = 7 * 24 * 3600 * 1000
@@ -47,6 +50,19 @@ class MediaIdStore:
             "INSERT INTO reserved_media (origin, media_id, reason) VALUES (?, ?, ?)"
             " ON CONFLICT (media_id, origin) DO NOTHING",
             (origin, media_id, reason),
+        )
+
+    def reserve_all_txn(
+        self, txn: Transaction, media: Sequence[Mxc], reason: str
+    ) -> None:
+        """The same for several."""
+        if not media:
+            return
+        marks, values = placeholders([(m.origin, m.media_id, reason) for m in media])
+        txn.execute(
+            "INSERT INTO reserved_media (origin, media_id, reason)"  # noqa: S608
+            f" VALUES {marks} ON CONFLICT (media_id, origin) DO NOTHING",
+            values,
         )
 
     async def delete_old_holds(self, now: int) -> int:

@@ -7,11 +7,12 @@ records may share one. All functions here run inside the lock of the object's ha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 from mmr.storage import datastore_totals
-from mmr.storage.transaction import Transaction
+from mmr.storage.transaction import Transaction, placeholders
 
 _FIRST_PAUSE_MS = 10_000
 _MAX_PAUSE_MS = 24 * 3600 * 1000
@@ -45,6 +46,11 @@ def is_stand_in(sha256_hash: str) -> bool:
 def lock_hash_txn(txn: Transaction, sha256_hash: str) -> None:
     """Be the only one to add, share or delete objects with this content."""
     txn.lock("sha256", sha256_hash)
+
+
+def lock_hashes_txn(txn: Transaction, hashes: Iterable[str]) -> None:
+    """The same for several, in one order: nobody waits for each other."""
+    txn.lock_all("sha256", hashes)
 
 
 def is_in_use_txn(txn: Transaction, name: ObjectName) -> bool:
@@ -97,6 +103,24 @@ def release_txn(txn: Transaction, name: ObjectName, size_bytes: int) -> bool:
     uncount_object_txn(txn, name, size_bytes)
     queue_delete_txn(txn, name)
     return True
+
+
+def queue_all_txn(txn: Transaction, free: Mapping[ObjectName, int]) -> None:
+    """Take these objects, with their sizes, off the totals and have them deleted."""
+    if not free:
+        return
+    sizes: dict[str, list[int]] = {}
+    for name, size in free.items():
+        sizes.setdefault(name.datastore_id, []).append(size)
+    for datastore_id, some in sorted(sizes.items()):
+        datastore_totals.bump_txn(txn, datastore_id, -sum(some), -len(some))
+    now_ms = txn.now_ms()
+    marks, values = placeholders([(*attrs.astuple(name), now_ms) for name in free])
+    txn.execute(
+        "INSERT INTO mmr_object_deletes (datastore_id, location, since_ts)"  # noqa: S608
+        f" VALUES {marks} ON CONFLICT (datastore_id, location) DO NOTHING",
+        values,
+    )
 
 
 def queue_delete_txn(txn: Transaction, name: ObjectName, delay_ms: int = 0) -> None:

@@ -8,7 +8,6 @@ import attrs
 
 from mmr.storage import objects
 from mmr.storage.database import Database
-from mmr.storage.media import MediaStore
 from mmr.storage.media_filter import PINNED
 from mmr.storage.thumbnails import ThumbnailStore
 from mmr.storage.transaction import Transaction
@@ -51,7 +50,6 @@ class QuarantineStore:
     """Changes the flag on all records with one content."""
 
     def __init__(self, db: Database) -> None:
-        self._media = MediaStore(db)
         self._thumbnails = ThumbnailStore(db)
 
     def step_txn(
@@ -67,92 +65,87 @@ class QuarantineStore:
         same lock (R86).
 
         Args:
+            hashes: Some; a page of a selection.
             origin: Only records of this server.
         """
-        step = QuarantineStep(rest=sorted(hashes))
-        # In one order, so that two calls don't wait for each other.
-        while step.rest and len(step.touched) < _MAX_ROWS:
-            sha256_hash = step.rest[0]
-            objects.lock_hash_txn(txn, sha256_hash)
-            if self._change_txn(txn, step, sha256_hash, quarantined, origin):
-                step.pinned += _pinned_txn(txn, sha256_hash, origin)
-                del step.rest[0]
+        wanted = sorted(hashes)
+        objects.lock_hashes_txn(txn, wanted)
+        step = QuarantineStep()
+        if not quarantined:
+            step.removed = _remove_empty_txn(txn, wanted, origin)
+        changed = _flag_txn(txn, wanted, quarantined, origin)
+        step.changed = [mxc for mxc, _ in changed]
+        step.contents = {sha256_hash for _, sha256_hash in changed}
+        if quarantined:
+            self._drop_thumbnails_txn(txn, step, wanted, origin)
+        if step.changed:
+            made = self._thumbnails.get_of_all_txn(txn, step.changed)
+            step.contents.update(each.sha256_hash for each in made)
+        most = max(len(step.changed), len(step.removed), len(step.thumbnails))
+        if most < _MAX_ROWS:
+            step.pinned = _pinned_txn(txn, wanted, origin)
+        else:
+            step.rest = wanted
         return step
 
-    def _change_txn(
+    def _drop_thumbnails_txn(
         self,
         txn: Transaction,
         step: QuarantineStep,
-        sha256_hash: str,
-        quarantined: bool,
+        hashes: Sequence[str],
         origin: str | None,
-    ) -> bool:
-        """Returns whether this content is done."""
-        removed = thumbnails = list[Mxc]()
-        if not quarantined:
-            removed = _remove_empty_txn(txn, sha256_hash, origin)
-        changed = _flag_txn(txn, sha256_hash, quarantined, origin)
-        if quarantined and self._media.is_quarantined_hash_txn(txn, sha256_hash):
-            thumbnails = self._drop_thumbnails_txn(txn, sha256_hash, origin)
-        step.changed += changed
-        step.removed += removed
-        step.thumbnails += thumbnails
-        if changed or removed or thumbnails:
-            step.contents.add(sha256_hash)
-        for mxc in changed:
-            step.contents.update(
-                each.sha256_hash
-                for each in self._thumbnails.get_thumbnails_of_txn(
-                    txn, mxc.origin, mxc.media_id
-                )
-            )
-        return max(len(changed), len(removed), len(thumbnails)) < _MAX_ROWS
-
-    def _drop_thumbnails_txn(
-        self, txn: Transaction, sha256_hash: str, origin: str | None
-    ) -> list[Mxc]:
+    ) -> None:
         """Thumbnails that are this content: somebody uploaded one, and it was bad."""
-        found = self._thumbnails.get_with_hash_txn(txn, sha256_hash, _MAX_ROWS)
-        found = [row for row in found if origin in (None, row.key.origin)]
+        found = self._thumbnails.get_quarantined_txn(txn, hashes, origin, _MAX_ROWS)
         for record in found:
             self._thumbnails.delete_thumbnail_txn(txn, record)
-        return [Mxc(record.key.origin, record.key.media_id) for record in found]
+            step.thumbnails.append(Mxc(record.key.origin, record.key.media_id))
+            step.contents.add(record.sha256_hash)
 
 
 def _flag_txn(
-    txn: Transaction, sha256_hash: str, quarantined: bool, origin: str | None
-) -> list[Mxc]:
+    txn: Transaction, hashes: Sequence[str], quarantined: bool, origin: str | None
+) -> list[tuple[Mxc, str]]:
     txn.execute(
         "UPDATE media SET quarantined = ? WHERE (media_id, origin) IN"  # noqa: S608
-        " (SELECT m.media_id, m.origin FROM media AS m WHERE m.sha256_hash = ?"
+        " (SELECT m.media_id, m.origin FROM media AS m"
+        f" WHERE m.sha256_hash IN ({_marks(hashes)})"
         f" AND m.quarantined = ? AND NOT {_PINNED} AND {_IN_REACH} LIMIT ?)"
-        " RETURNING origin, media_id",
-        (quarantined, sha256_hash, not quarantined, *_reach(origin), _MAX_ROWS),
+        " RETURNING origin, media_id, sha256_hash",
+        (quarantined, *hashes, not quarantined, *_reach(origin), _MAX_ROWS),
     )
-    return [Mxc(*row) for row in txn.fetchall()]
+    return [(Mxc(*row[:2]), row[2]) for row in txn.fetchall()]
 
 
 def _remove_empty_txn(
-    txn: Transaction, sha256_hash: str, origin: str | None
+    txn: Transaction, hashes: Sequence[str], origin: str | None
 ) -> list[Mxc]:
     """Records that only kept the hash blocked."""
     txn.execute(
         "DELETE FROM media WHERE (media_id, origin) IN"  # noqa: S608
-        " (SELECT m.media_id, m.origin FROM media AS m WHERE m.sha256_hash = ?"
+        " (SELECT m.media_id, m.origin FROM media AS m"
+        f" WHERE m.sha256_hash IN ({_marks(hashes)})"
         f" AND m.quarantined AND m.location = '' AND {_IN_REACH} LIMIT ?)"
         " RETURNING origin, media_id",
-        (sha256_hash, *_reach(origin), _MAX_ROWS),
+        (*hashes, *_reach(origin), _MAX_ROWS),
     )
     return [Mxc(*row) for row in txn.fetchall()]
 
 
-def _pinned_txn(txn: Transaction, sha256_hash: str, origin: str | None) -> list[Mxc]:
+def _pinned_txn(
+    txn: Transaction, hashes: Sequence[str], origin: str | None
+) -> list[Mxc]:
     txn.execute(
         "SELECT m.origin, m.media_id FROM media AS m"  # noqa: S608
-        f" WHERE m.sha256_hash = ? AND {_PINNED} AND {_IN_REACH} LIMIT ?",
-        (sha256_hash, *_reach(origin), _MAX_ROWS),
+        f" WHERE m.sha256_hash IN ({_marks(hashes)})"
+        f" AND {_PINNED} AND {_IN_REACH} LIMIT ?",
+        (*hashes, *_reach(origin), _MAX_ROWS),
     )
     return [Mxc(*row) for row in txn.fetchall()]
+
+
+def _marks(hashes: Sequence[str]) -> str:
+    return ",".join("?" * len(hashes))
 
 
 def _reach(origin: str | None) -> tuple[bool, str]:

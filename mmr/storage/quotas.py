@@ -14,7 +14,7 @@ _USED = """
         COALESCE((SELECT uploaded_bytes FROM user_stats WHERE user_id = ?), 0)
         + COALESCE((SELECT SUM(bytes) FROM mmr_quota_reservations
                     WHERE user_id = ? AND id <> ?), 0),
-        (SELECT COUNT(*) FROM (SELECT 1 FROM media WHERE user_id = ? LIMIT ?) AS m)
+        (SELECT COUNT(*) FROM (SELECT 1 FROM media WHERE user_id = ? LIMIT ?) AS own)
         + COALESCE((SELECT SUM(files) FROM mmr_quota_reservations
                     WHERE user_id = ? AND id <> ?), 0)
 """

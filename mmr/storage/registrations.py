@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from mmr.storage import datastore_totals, last_access, objects
+from mmr.storage import datastore_totals, last_access, objects, pairs
 from mmr.storage.attributes import Purpose, set_purpose_txn
 from mmr.storage.database import Database
 from mmr.storage.media import REQUIRES_AUTH, MediaRecord, MediaStore
@@ -74,8 +74,7 @@ class RegistrationStore:
     def _register_txn(
         self, txn: Transaction, batch: Sequence[Registration]
     ) -> Registered:
-        for sha256_hash in sorted(_hashes(batch)):
-            objects.lock_hash_txn(txn, sha256_hash)
+        objects.lock_hashes_txn(txn, _hashes(batch))
         taken = _taken_txn(txn, [each.mxc for each in batch])
         wanted = [each for each in batch if each.mxc not in taken]
         new = _insert_txn(txn, wanted)
@@ -121,14 +120,15 @@ def _hashes(batch: Iterable[Registration]) -> set[str]:
 
 def _taken_txn(txn: Transaction, media: Sequence[Mxc]) -> set[Mxc]:
     """Ids that have a record, or had one: what was purged stays so."""
-    groups, values = placeholders([(mxc.media_id, mxc.origin) for mxc in media])
-    selects = " UNION ".join(
-        f"SELECT origin, media_id FROM {table}"  # noqa: S608
-        f" WHERE (media_id, origin) IN (VALUES {groups})"
-        for table in ("media", "reserved_media")
-    )
-    txn.execute(selects, values * 2)
-    return {Mxc(*row) for row in txn.fetchall()}
+    where, values = pairs.of_media(media)
+    taken: set[Mxc] = set()
+    for table in ("media", "reserved_media"):
+        txn.execute(
+            f"SELECT origin, media_id FROM {table} WHERE {where}",  # noqa: S608
+            values,
+        )
+        taken.update(Mxc(*row) for row in txn.fetchall())
+    return taken
 
 
 def _insert_txn(txn: Transaction, wanted: list[Registration]) -> set[Mxc]:

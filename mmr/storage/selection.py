@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
-from mmr.storage import objects
+from mmr.storage import pairs
 from mmr.storage.database import Database
 from mmr.storage.engines.base import Row
 from mmr.storage.media_filter import PINNED, MediaFilter, filter_sql
@@ -113,13 +113,7 @@ class SelectionStore:
         part = names[place.named : place.named + limit]
         if not part:
             return [], None
-        values = ", ".join(["(?, ?)"] * len(part))
-        rows = await self._fetch(
-            wanted,
-            f"(m.media_id, m.origin) IN (VALUES {values})",
-            [text for mxc in part for text in (mxc.media_id, mxc.origin)],
-            limit,
-        )
+        rows = await self._fetch(wanted, *pairs.of_media(part, "m."), limit)
         done = place.named + len(part)
         return rows, attrs.evolve(place, named=done) if done < len(names) else None
 
@@ -159,14 +153,13 @@ class SelectionStore:
         )
         return len(rows) > limit
 
-    def get_txn(self, txn: Transaction, mxc: Mxc) -> SelectedMedia | None:
-        """One record as it is now."""
-        txn.execute(
-            _SELECT + " WHERE m.media_id = ? AND m.origin = ?",
-            (mxc.media_id, mxc.origin),
-        )
-        row = txn.fetchone()
-        return _selected(row) if row else None
+    def get_all_txn(
+        self, txn: Transaction, media: Sequence[Mxc]
+    ) -> list[SelectedMedia]:
+        """Those of some named media that have a record, as it is now."""
+        where, values = pairs.of_media(media, "m.")
+        txn.execute(f"{_SELECT} WHERE {where}", values)
+        return [_selected(row) for row in txn.fetchall()]
 
     async def count_around(
         self, ours: Collection[str], ts: int, limit: int
@@ -191,25 +184,6 @@ class SelectionStore:
         """Those of some named media that have a record."""
         rows, _ = await self.page(MediaFilter(media=tuple(media)), None, len(media))
         return {row.mxc for row in rows}
-
-    def drop_object_txn(self, txn: Transaction, row: SelectedMedia) -> None:
-        """Let a record stay without its object; the caller holds the hash's lock.
-
-        It counts nothing for its uploader then, and nothing keeps the object.
-        """
-        txn.execute(
-            "UPDATE media SET location = '', size_bytes = 0"
-            " WHERE media_id = ? AND origin = ?",
-            (row.media_id, row.origin),
-        )
-        objects.release_txn(txn, row.object_name, row.size_bytes)
-
-    def drop_attributes_txn(self, txn: Transaction, mxc: Mxc) -> None:
-        """Forget what was set on a media that is gone."""
-        txn.execute(
-            "DELETE FROM media_attributes WHERE media_id = ? AND origin = ?",
-            (mxc.media_id, mxc.origin),
-        )
 
     async def is_used_outside(self, wanted: MediaFilter, name: ObjectName) -> bool:
         """Whether an object would still be needed, were these records gone."""

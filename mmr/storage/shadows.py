@@ -8,9 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from mmr.storage import pairs
 from mmr.storage.media import MediaStore
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
+
+
+def find_suspects_txn(
+    txn: Transaction, names: Collection[ObjectName]
+) -> set[ObjectName]:
+    """Those objects that might have shadow rows."""
+    if not names:
+        return set()
+    where, values = pairs.of_objects(names)
+    txn.execute(
+        "SELECT DISTINCT datastore_id, location FROM media"  # noqa: S608
+        f" WHERE {where} AND user_id || '' = '' AND upload_name = ''",
+        values,
+    )
+    return {ObjectName(*row) for row in txn.fetchall()}
 
 
 def delete_shadows_txn(

@@ -26,6 +26,7 @@ from mmr.storage.quarantine import QuarantineStore
 from mmr.storage.quarantine_changes import QuarantineChangeStore
 from mmr.storage.quotas import QuotaStore
 from mmr.storage.registrations import RegistrationStore
+from mmr.storage.removal import RemovalStore
 from mmr.storage.selection import SelectionStore
 from mmr.storage.tasks import TaskStore
 from mmr.storage.thumbnails import ThumbnailStore
@@ -118,6 +119,10 @@ class Stores:
     @cached_property
     def registrations(self) -> RegistrationStore:
         return RegistrationStore(self._db)
+
+    @cached_property
+    def removal(self) -> RemovalStore:
+        return RemovalStore(self._db)
 
     @cached_property
     def selections(self) -> SelectionStore:

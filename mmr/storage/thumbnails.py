@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
-from mmr.storage import objects
+from mmr.storage import objects, pairs
 from mmr.storage.database import Database
 from mmr.storage.engines.base import Row
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
-from mmr.types import Method
+from mmr.types import Method, Mxc
 
 _COLUMNS = (
     "origin, media_id, width, height, method, content_type, size_bytes, location,"
@@ -165,14 +167,32 @@ class ThumbnailStore:
         )
         return [_record(row) for row in txn.fetchall()]
 
-    def get_with_hash_txn(
-        self, txn: Transaction, sha256_hash: str, limit: int
+    def get_of_all_txn(
+        self, txn: Transaction, media: Sequence[Mxc]
     ) -> list[ThumbnailRecord]:
-        """Some thumbnails that are this content."""
+        """All thumbnails of several media."""
+        where, values = pairs.of_media(media)
         txn.execute(
-            f"SELECT {_COLUMNS} FROM thumbnails"  # noqa: S608
-            " WHERE sha256_hash = ? LIMIT ?",
-            (sha256_hash, limit),
+            f"SELECT {_COLUMNS} FROM thumbnails WHERE {where}",  # noqa: S608
+            values,
+        )
+        return [_record(row) for row in txn.fetchall()]
+
+    def get_quarantined_txn(
+        self, txn: Transaction, hashes: Sequence[str], origin: str | None, limit: int
+    ) -> list[ThumbnailRecord]:
+        """Some thumbnails that are one of these contents, if that is quarantined.
+
+        Args:
+            origin: Only of this server's media.
+        """
+        marks = ",".join("?" * len(hashes))
+        txn.execute(
+            f"SELECT {_COLUMNS} FROM thumbnails AS t"  # noqa: S608
+            f" WHERE t.sha256_hash IN ({marks}) AND (? OR t.origin || '' = ?)"
+            " AND EXISTS (SELECT 1 FROM media AS m"
+            " WHERE m.sha256_hash = t.sha256_hash AND m.quarantined) LIMIT ?",
+            (*hashes, origin is None, origin or "", limit),
         )
         return [_record(row) for row in txn.fetchall()]
 
@@ -230,3 +250,23 @@ class ThumbnailStore:
             return False
         objects.release_txn(txn, ObjectName(*row[:2]), row[2])
         return True
+
+    def delete_all_txn(
+        self, txn: Transaction, records: Sequence[ThumbnailRecord]
+    ) -> list[ThumbnailRecord]:
+        """Delete records without a look at their objects.
+
+        The caller holds the locks of their hashes, and releases the objects.
+
+        Returns:
+            Those that were there.
+        """
+        if not records:
+            return []
+        columns = ("media_id", "origin", "width", "height", "method", "animated")
+        where, values = pairs.among(columns, [each.key.params() for each in records])
+        txn.execute(
+            f"DELETE FROM thumbnails WHERE {where} RETURNING {_COLUMNS}",  # noqa: S608
+            values,
+        )
+        return [_record(row) for row in txn.fetchall()]

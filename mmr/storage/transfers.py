@@ -56,9 +56,7 @@ class Moving:
 
     def lock_txn(self, txn: Transaction) -> None:
         """Be the only one to add, share or delete it."""
-        # In one order, so that two transactions don't wait for each other.
-        for each in sorted({self.known_hash, self.sha256_hash}):
-            objects.lock_hash_txn(txn, each)
+        objects.lock_hashes_txn(txn, {self.known_hash, self.sha256_hash})
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from mmr.storage import pairs
 from mmr.storage.database import Database
 from mmr.types import Mxc
 
@@ -161,11 +162,9 @@ class UsageStore:
         """Some media by their addresses; up to a few hundred."""
         if not media:
             return []
-        marks = ", ".join(["(?, ?)"] * len(media))
+        where, values = pairs.of_media(media)
         rows = await self._db.fetch_all(
-            "get_named_uploads",
-            f"{_UPLOADS} WHERE (media_id, origin) IN (VALUES {marks})",
-            [text for mxc in media for text in (mxc.media_id, mxc.origin)],
+            "get_named_uploads", f"{_UPLOADS} WHERE {where}", values
         )
         return [_upload(row) for row in rows]
 

@@ -158,16 +158,16 @@ class PurgeTests(ModerationCase):
 
     async def test_a_failure_is_told_and_does_not_come_again(self) -> None:
         await self.fill()
-        deleting: Any = self.server.purge._purge_one_txn
-        left = [5]
+        removal: Any = self.server.stores.removal
+        remove, left = removal.remove_txn, [2]
 
-        def fail(*args: Any) -> None:
+        def fail(*args: Any) -> Any:
             left[0] -= 1
             if left[0] < 0:
                 raise ValueError("/secret/path")
-            deleting(*args)
+            return remove(*args)
 
-        self.patch(self.server.purge, "_purge_one_txn", fail)
+        self.patch(removal, "remove_txn", fail)
         answer = await self.post(f"purge/user/{USER}")
         self.assertEqual(answer.status, 500)
         self.assertNotIn("secret", answer.json["error"])

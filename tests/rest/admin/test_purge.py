@@ -200,20 +200,22 @@ class PurgeTests(AdminCase):
         pictures = [await self.upload(png(color=c)) for c in ("red", "green")]
         for media_id in pictures:
             await self.thumbnail(media_id)
-        purge: Any = self.server.purge
-        purge_one, left = purge._purge_one_txn, [70]
+        removal: Any = self.server.stores.removal
+        remove, left = removal.remove_txn, [2]
 
-        def crash(*args: Any) -> None:
+        def crash(*args: Any) -> Any:
+            """In the second step, with its rows gone and nothing committed."""
             left[0] -= 1
+            removed = remove(*args)
             if not left[0]:
                 raise RuntimeError("crash")
-            purge_one(*args)
+            return removed
 
-        purge._purge_one_txn = crash
+        removal.remove_txn = crash
         answer = await self.post(f"purge/user/{path_of(ALICE)}")
         self.assertEqual(answer.status, 500)
         self.flushLoggedErrors(RuntimeError)
-        purge._purge_one_txn = purge_one
+        removal.remove_txn = remove
         self.assertEqual(await self.count("media"), 122 - 50)
         await self.check_consistent()
         [entry] = (await self.read("audit")).json["entries"]
