@@ -45,7 +45,9 @@ class MachineNumber:
     def is_mine(self) -> bool:
         """Whether no other process has the number, as far as we know."""
         session = self._session
-        return session is None or self._held_in == session.generation
+        if session is None:
+            return True
+        return self._held_in == session.generation and session.is_live
 
     async def start(self) -> None:
         """Take the number, if the database answers soon."""

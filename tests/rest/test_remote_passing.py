@@ -36,6 +36,15 @@ class PassingCase(RemoteCase):
         self.patch(self.store.fs, "free_bytes", lambda _: 0)
         self.store.space._asked_at = None
 
+    async def wait_for_clients(self, count: int) -> None:
+        """Until so many wait for the first byte of what is being fetched."""
+        transfers = self.server.remote_media._transfers
+
+        def have_come() -> bool:
+            return sum(len(each._waiting) for each in transfers.values()) == count
+
+        await self.eventually(have_come)
+
     def passed(self) -> float:
         return REGISTRY.get_sample_value("media_passed_through_total") or 0.0
 
@@ -87,6 +96,7 @@ class FullTest(PassingCase):
         self.fill()
         held = self.hold()
         wires = [await self.fetching() for _ in range(5)]
+        await self.wait_for_clients(5)
         send_file(await held, CONTENT)
         for wire in wires:
             self.assertEqual(await body_of(wire), CONTENT)
@@ -132,6 +142,7 @@ class FullTest(PassingCase):
         slow, quick = await self.fetching(), await self.fetching()
         assert slow.transport is not None
         slow.transport.pauseProducing()
+        await self.wait_for_clients(2)
         # More than the sockets between us take.
         content = bytes(30_000_000)
         send_file(await held, content)
@@ -193,7 +204,7 @@ class FullTest(PassingCase):
 class SuddenlyFullTest(PassingCase):
     """The disk is found to be full when a part of the file is on it already."""
 
-    def break_call(self, call: str, after: int = 0) -> None:
+    def break_call(self, call: str, after: int = 0) -> Any:
         """Let a system call fail, from the so-manieth time on."""
         real = getattr(self.store.fs, call)
         count = 0
@@ -205,7 +216,7 @@ class SuddenlyFullTest(PassingCase):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return real(*arguments)
 
-        self.patch(self.store.fs, call, fail)
+        return self.patch(self.store.fs, call, fail)
 
     async def test_clients_get_the_file_whole_all_the_same(self) -> None:
         for number, (call, after) in enumerate(
@@ -215,7 +226,8 @@ class SuddenlyFullTest(PassingCase):
             with self.subTest(call=call, after=after):
                 wires = [await self.fetching(f"id{number}") for _ in range(3)]
                 connection = await held
-                self.break_call(call, after)
+                await self.wait_for_clients(3)
+                broken = self.break_call(call, after)
                 for start in range(0, len(CONTENT), 200_000):
                     send_chunk(connection, CONTENT[start : start + 200_000])
                 send_chunk(connection, closing())
@@ -223,6 +235,7 @@ class SuddenlyFullTest(PassingCase):
                 for wire in wires:
                     self.assertEqual(await body_of(wire), CONTENT)
                 await self.eventually(self.is_untouched)
+                broken.restore()
 
     async def test_a_small_file_that_fails_at_the_very_end(self) -> None:
         self.reply_file(b"small")
