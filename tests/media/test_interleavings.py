@@ -92,14 +92,14 @@ class SteppedDatabase:
         self._connection.execute("PRAGMA synchronous=OFF")
         self._steps = steps
 
-    async def interaction(self, desc: str, func: Any, *args: Any) -> Any:
-        return await self._steps.take(lambda: self.now(func, *args))
+    async def interaction(self, desc: str, func: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self._steps.take(lambda: self.now(func, *args, **kwargs))
 
-    def now(self, func: Any, *args: Any) -> Any:
+    def now(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         cursor = self._connection.cursor()
         cursor.execute(self._engine.begin)
         try:
-            result = func(Transaction(self._engine, cursor), *args)
+            result = func(Transaction(self._engine, cursor), *args, **kwargs)
         except BaseException:
             cursor.execute("ROLLBACK")
             raise
@@ -114,6 +114,7 @@ class SteppedStore:
     """A datastore in memory, one change a step."""
 
     id = "main"
+    is_foreign = False
 
     def __init__(self, steps: Steps) -> None:
         self.objects: dict[str, bytes] = {}
