@@ -71,6 +71,19 @@ class RequestTests(ServerCase):
             self.assertEqual((await self.get(path, token=None)).status, 429, path)
         self.assertEqual((await self.download("nothing")).status, 429)
 
+    async def test_addresses_of_one_network_share_a_budget(self) -> None:
+        """R79: an IPv6 /64 is one subscriber; another one is not concerned."""
+
+        async def ask(address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            answer = await self.get("/healthz", token=None, headers=headers)
+            return answer.status
+
+        statuses = [await ask(f"2001:db8:0:1:{n:x}::{n:x}") for n in range(1, 9)]
+        self.assertEqual(statuses, [200] * 4 + [429] * 4)
+        self.assertEqual(await ask("2001:db8:0:2::1"), 200)
+        self.assertEqual(await ask("203.0.113.7"), 200)
+
     async def test_made_up_tokens_lock_nobody_out_whose_token_is_known(self) -> None:
         """R83: and they stop reaching the homeserver."""
         self.assertEqual((await self.download("nothing")).status, 404)
