@@ -77,7 +77,7 @@ def read_head(block: bytes) -> Head | None:
     if block == _ZERO_BLOCK:
         return None
     # The checksum counts its own field as spaces.
-    if sum(block) - sum(block[148:156]) + 8 * 32 != _number(block[148:156]):
+    if sum(block[:148]) + 8 * 32 + sum(block[156:]) != _number(block[148:156]):
         raise ArchiveError("it holds no tar, or a damaged one: a checksum is wrong")
     name = _text(block[:100])
     prefix = block[345:500]

@@ -5,21 +5,19 @@ Nothing here is larger in memory than what it is given at once.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import tarfile
 from collections.abc import Iterable
 
 import attrs
+
+from mmr.archives.pack import Packer
 
 MANIFEST_PART = "export-manifest.tgz"
 """The last part: manifest and index."""
 _SUFFIX = ".tgz"
 _MODE = 0o644
 _ZEROS = bytes(64 * 1024)
-# What `gzip` and Go take by default.
-_LEVEL = 6
 
 
 def part_name(index: int) -> str:
@@ -59,14 +57,7 @@ class PartEncoder:
     def __init__(self, file_name: str) -> None:
         self.short: list[str] = []
         self.altered: list[str] = []
-        self._out = io.BytesIO()
-        self._gzip = gzip.GzipFile(
-            filename=file_name.removesuffix(_SUFFIX) + ".tar",
-            mode="wb",
-            compresslevel=_LEVEL,
-            fileobj=self._out,
-            mtime=0,
-        )
+        self._packer = Packer(file_name.removesuffix(_SUFFIX) + ".tar")
         self._entry: EntryHead | None = None
         self._hash = hashlib.sha256()
         self._missing = 0
@@ -86,7 +77,7 @@ class PartEncoder:
                 self._begin(piece)
             else:
                 self._append(piece)
-        return self._take()
+        return self._packer.take()
 
     def close(self) -> bytes:
         """End the part.
@@ -97,8 +88,8 @@ class PartEncoder:
         self._end_entry()
         self._write(_ZEROS[: 2 * tarfile.BLOCKSIZE])
         self._write(_ZEROS[: -self._length % tarfile.RECORDSIZE])
-        self._gzip.close()
-        return self._take()
+        self._packer.close()
+        return self._packer.take()
 
     def _begin(self, entry: EntryHead) -> None:
         self._end_entry()
@@ -129,10 +120,4 @@ class PartEncoder:
 
     def _write(self, data: bytes) -> None:
         self._length += len(data)
-        self._gzip.write(data)
-
-    def _take(self) -> bytes:
-        data = self._out.getvalue()
-        self._out.seek(0)
-        self._out.truncate()
-        return data
+        self._packer.write(data)

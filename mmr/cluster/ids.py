@@ -16,6 +16,7 @@ _MAX_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
 
 # MMR's mark of its second way to name objects (mmr-storage §3).
 _OBJECT_SUFFIX = "idv2fmt"
+_DIGITS = 40
 _SHARED_DIGITS = 4
 
 
@@ -54,8 +55,13 @@ class IdGenerator:
         """Names for objects that are stored together: they share their first digits,
         which make the folder of a file datastore.
         """
-        names = [self.object_name() for _ in range(count)]
-        return [names[0][:_SHARED_DIGITS] + name[_SHARED_DIGITS:] for name in names]
+        shared = os.urandom(_SHARED_DIGITS // 2).hex()
+        length = _DIGITS - _SHARED_DIGITS
+        digits = os.urandom(count * length // 2).hex()
+        return [
+            f"{shared}{digits[at : at + length]}{self._snowflake()}{_OBJECT_SUFFIX}"
+            for at in range(0, count * length, length)
+        ]
 
     def _snowflake(self) -> int:
         # Our own time never goes back, and runs ahead when a millisecond is used up:

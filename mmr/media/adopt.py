@@ -164,7 +164,7 @@ class Adoptions:
     async def _adopt_large(
         self, item: AdoptedMedia, head: bytes, body: AdoptedBody
     ) -> AdoptOutcome:
-        datastore = await self._choose(_server_of(item))
+        datastore = await self._choose(_server_of(item.user_id, item.origin))
         writer = await datastore.create(item.expected_bytes)
         is_ours = True
         try:
@@ -241,9 +241,9 @@ class Adoptions:
         )
 
     async def _places_of(self, items: Sequence[AdoptedMedia]) -> list[Datastore]:
-        servers = [_server_of(item) for item in items]
-        chosen = {server: await self._choose(server) for server in set(servers)}
-        return [chosen[server] for server in servers]
+        whose = [(item.user_id, item.origin) for item in items]
+        chosen = {each: await self._choose(_server_of(*each)) for each in set(whose)}
+        return [chosen[each] for each in whose]
 
     async def _choose(self, server: str) -> Datastore:
         """Local media when the server is ours, by that server's rules (D64)."""
@@ -258,9 +258,9 @@ class Adoptions:
         return await self._datastores.choose(Kind.REMOTE_MEDIA, section)
 
 
-def _server_of(item: AdoptedMedia) -> str:
+def _server_of(user_id: str, origin: str) -> str:
     """Whose media it is: the uploader's server, or else the origin."""
-    return (server_of_user(item.user_id) or item.origin).lower()
+    return (server_of_user(user_id) or origin).lower()
 
 
 def _refused(item: AdoptedMedia) -> AdoptOutcome | None:

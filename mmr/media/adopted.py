@@ -47,9 +47,11 @@ class AdoptedMedia:
     expected_bytes: int | None = None
     max_bytes: int | None = None
 
-    @property
-    def mxc(self) -> Mxc:
-        """The media's address."""
+    mxc: Mxc = attrs.field(init=False, repr=False, eq=False)
+    """The media's address."""
+
+    @mxc.default
+    def _make_mxc(self) -> Mxc:
         return Mxc(self.origin, self.media_id)
 
 

@@ -37,7 +37,7 @@ MAX_SMALL_BYTES = 256 * 1024
 """A file that is larger gains nothing by company."""
 
 # A transaction holds a lock a file, and PostgreSQL has room for some thousands.
-_MAX_BATCH = 256
+_MAX_BATCH = 512
 _MAX_BATCH_BYTES = 16 * 1024 * 1024
 # Some write files, or wait for a flush, while another talks to the database.
 _AT_ONCE = 3

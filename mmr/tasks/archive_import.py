@@ -21,10 +21,10 @@ from mmr.types import Mxc
 from mmr.util.lanes import Lanes
 from mmr.util.threads import Runner
 
-_BATCH_FILES = 128
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_FILES = 512
+_BATCH_BYTES = 12 * 1024 * 1024
 # What is on its way to the store while the next is unpacked.
-_AT_ONCE = 4
+_AT_ONCE = 3
 
 
 class Keeper(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from mmr.archives.manifest import ManifestHeader, MediaEntry
@@ -41,6 +42,8 @@ class Judge:
         self._config = config
         self._clock = clock
         self._only_entity = only_entity
+        # Archives hold a lot of few users.
+        self._server_of = functools.lru_cache(maxsize=256)(server_of_user)
 
     def media_of(self, entry: MediaEntry) -> AdoptedMedia:
         """The media that a record describes.
@@ -50,7 +53,7 @@ class Judge:
             Misplaced: it claims an uploader from another server than its own.
         """
         uploader = self._header.uploader_of(entry)
-        server = server_of_user(uploader)
+        server = self._server_of(uploader)
         if self._only_entity not in ("", uploader, entry.origin):
             raise NotWanted
         if server is not None and server.lower() != entry.origin.lower():

@@ -30,7 +30,7 @@ NAME = "import_data"
 IDLE_MS = 7 * 24 * 3600 * 1000
 """An import to which nothing comes for so long ends by itself."""
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 1024 * 1024
 _MOST_NAMED = 1000
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from benchmarks import archives, cluster, lookups, remote, s3
+from benchmarks import archive_imports, archives, cluster, lookups, remote, s3
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
@@ -43,7 +43,7 @@ def main() -> int:
                 results += _thumbnails(rounds, seconds, as_json=options.json)
                 continue
             if name == archives.NAME:
-                measured = archives.measure(rounds)
+                measured = [*archives.measure(rounds), archive_imports.measure(rounds)]
             elif name == remote.NAME:
                 measured = [remote.measure(rounds)]
             elif name in s3.NAMES:

@@ -1,7 +1,7 @@
 """Many small files into an archive, beside `tar` on the same folder.
 
-Both may use all cores, both compress as `gzip` does by default, and both write to the
-same disk; only ours flushes what it has written.
+Both may use all cores and write to the same disk. `tar` compresses everything as `gzip`
+does by default, ours what gets smaller by it; only ours flushes what it has written.
 """
 
 from __future__ import annotations

@@ -1,0 +1,193 @@
+"""An archive of many small files into a server, beside `cp -r` of the same files.
+
+`tar xzf` is there as well: it unpacks as we do, but neither hashes nor flushes, and
+keeps no database. Nothing is deleted before the end: ext4 gives out no inode again for
+some seconds, and makes whatever comes next pay for the search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import statistics
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.archives import MmrWithArchives
+from benchmarks.errors import BenchError
+from benchmarks.processes import (
+    LOAD_CORES,
+    SERVER_CORES,
+    busy_seconds,
+    forget_peaks,
+    own_seconds,
+    usage,
+)
+from benchmarks.runner import OURS, Result, temporary_folder, warm_memory
+from benchmarks.servers.base import fresh_bytes
+from benchmarks.targets import Target
+from benchmarks.wire import Connection, request_head
+from mmr.archives.manifest import ManifestWriter, MediaEntry
+from mmr.archives.writer import EntryHead, PartEncoder, entry_name, part_name
+
+IMPORT = "archives-import"
+_CP, _TAR = "cp -r", "tar"
+TARGETS = (
+    Target(IMPORT, "files_s", _CP, 0.7),
+    Target(IMPORT, "growth_mb", None, 100),
+)
+
+_FILES = 10_000
+_SIZES = range(2_000, 38_000)
+_SETTLE_S = 0.5
+_ORIGIN, _WHEN_MS = "localhost", 1_700_000_000_000
+
+
+def measure(rounds: int) -> Result:
+    """Import in rounds, into an empty server each."""
+    found: dict[str, dict[str, list[float]]] = {
+        label: defaultdict(list) for label in (OURS, _CP, _TAR)
+    }
+    foreign = []
+    with temporary_folder() as folder, _all_cores():
+        size_bytes = _make(folder)
+        for number in range(rounds):
+            place = folder / f"round-{number}"
+            place.mkdir()
+            before, started = busy_seconds() - own_seconds(), time.perf_counter()
+            cpu_s = _import(folder, place, size_bytes, found[OURS])
+            copy = ["cp", "-r", str(folder / "files"), str(place / "copy")]
+            _run(copy, size_bytes, found[_CP])
+            (place / "unpacked").mkdir()
+            unpack = ["tar", "-C", str(place / "unpacked"), "-xzf"]
+            _run([*unpack, str(folder / part_name(1))], size_bytes, found[_TAR])
+            took_s = time.perf_counter() - started
+            spent_s = busy_seconds() - own_seconds() - before - cpu_s
+            foreign.append(max(0.0, spent_s / took_s))
+    rows = {label: dict(figures) for label, figures in found.items()}
+    return Result(IMPORT, rows, statistics.median(foreign), TARGETS)
+
+
+@contextlib.contextmanager
+def _all_cores() -> Iterator[None]:
+    os.sched_setaffinity(0, SERVER_CORES | LOAD_CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, LOAD_CORES)
+
+
+def _make(folder: Path) -> int:
+    """Make files in our layout, and an archive of them; gives their bytes."""
+    encoder = PartEncoder(part_name(1))
+    text = io.BytesIO()
+    manifest = ManifestWriter(text, _ORIGIN, _WHEN_MS)
+    sizes = random.Random(1).choices(_SIZES, k=_FILES)
+    with (folder / part_name(1)).open("wb") as part:
+        for number, size in enumerate(sizes):
+            data, digest = fresh_bytes(size), hashlib.sha256(b"%d" % number).hexdigest()
+            path = folder / "files" / digest[:2] / digest[2:4] / digest[4:]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            name = entry_name(_ORIGIN, f"m{number}", ".bin")
+            head = EntryHead(name, size, _WHEN_MS // 1000)
+            part.write(encoder.encode([head, data]))
+            manifest.add(_entry(f"m{number}", name, data))
+        part.write(encoder.close())
+    manifest.close()
+    encoder = PartEncoder("export-manifest.tgz")
+    head = EntryHead("manifest.json", len(text.getvalue()), 0)
+    packed = encoder.encode([head, text.getvalue()]) + encoder.close()
+    (folder / "manifest").write_bytes(packed)
+    subprocess.run(["sync"], check=True)
+    return sum(sizes)
+
+
+def _entry(media_id: str, file_name: str, data: bytes) -> MediaEntry:
+    return MediaEntry(
+        origin=_ORIGIN,
+        media_id=media_id,
+        name="file",
+        file_name=file_name,
+        size_bytes=len(data),
+        content_type="application/octet-stream",
+        sha256=hashlib.sha256(data).hexdigest(),
+        s3_url="",
+        created_ts=_WHEN_MS,
+        uploader=f"@bench:{_ORIGIN}",
+    )
+
+
+def _import(
+    folder: Path, place: Path, size_bytes: int, found: dict[str, list[float]]
+) -> float:
+    """Import into a new server; gives its CPU seconds.
+
+    The part waits there already: the clock runs from the manifest's arrival.
+    """
+    server = MmrWithArchives(place)
+    try:
+        server.start()
+        for thread in Path(f"/proc/{server.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), SERVER_CORES | LOAD_CORES)
+        answer = _post(server, "import", (folder / part_name(1)).read_bytes())
+        _settle()
+        forget_peaks(server.pid)
+        before, started = usage(server.pid), time.perf_counter()
+        _post(
+            server,
+            f"import/{answer['import_id']}/part",
+            (folder / "manifest").read_bytes(),
+        )
+        server.finish(answer["task_id"])
+        took_s, after = time.perf_counter() - started, usage(server.pid)
+    finally:
+        server.stop()
+    _note(found, size_bytes, took_s, after.cpu_s - before.cpu_s)
+    found["rss_before_mb"].append(before.rss_mb)
+    found["rss_peak_mb"].append(after.peak_mb)
+    found["growth_mb"].append(after.peak_mb - before.rss_mb)
+    return after.cpu_s
+
+
+def _post(server: MmrWithArchives, path: str, body: bytes) -> Any:
+    connection = Connection(server.port)
+    head = request_head(
+        "POST", f"/_matrix/media/unstable/admin/{path}", server.headers, len(body)
+    )
+    answer = connection.exchange(head, body)
+    connection.close()
+    if answer.status != 200:
+        raise BenchError(f"{path}: {answer.status} {answer.body!r}")
+    return json.loads(answer.body)
+
+
+def _run(command: list[str], size_bytes: int, found: dict[str, list[float]]) -> None:
+    _settle()
+    started, cpu_s = time.perf_counter(), own_seconds()
+    subprocess.run(command, check=True)
+    took_s = time.perf_counter() - started
+    _note(found, size_bytes, took_s, own_seconds() - cpu_s)
+
+
+def _settle() -> None:
+    """What was written before is no burden of what comes."""
+    subprocess.run(["sync"], check=True)
+    time.sleep(_SETTLE_S)
+    warm_memory()
+
+
+def _note(
+    found: dict[str, list[float]], size_bytes: int, took_s: float, cpu_s: float
+) -> None:
+    found["files_s"].append(_FILES / took_s)
+    found["mb_s"].append(size_bytes / took_s / 1e6)
+    found["cpu_ms"].append(cpu_s * 1000 / _FILES)
