@@ -45,6 +45,11 @@ class Parts:
         self._error: Exception | None = None
         self._is_over = False
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a part could not be put."""
+        return self._error is not None
+
     def offer(self, body: Body) -> None:
         """So much of the object is there: put the parts that are full."""
         while body.size - self._offered >= PART_BYTES:

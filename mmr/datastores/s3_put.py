@@ -96,8 +96,12 @@ class Put:
         self.confirm(size)
 
     def abort(self, upload_id: str) -> None:
-        """Have S3 forget the parts."""
-        self.client.api.abort_multipart_upload(**self.target, UploadId=upload_id)
+        """Have S3 forget the parts, unless it has done so."""
+        try:
+            self.client.api.abort_multipart_upload(**self.target, UploadId=upload_id)
+        except S3_ERRORS as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
 
     def checksum(self, body: Body, start: int, length: int) -> dict[str, str]:
         """What S3 compares the bytes with, unless the client sends it behind them."""

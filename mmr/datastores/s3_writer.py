@@ -141,20 +141,23 @@ class S3Writer:
         return self._store.options.multipart and self.size > s3_parts.PART_BYTES
 
     async def _put_parts(self, put: Put, body: Body) -> None:
-        if self._parts is None or put.target["Key"] != self.location:
-            self._give_up_parts()
-            self._parts = self._new_parts(put)
+        parts = self._parts
+        is_early = parts is not None and put.target["Key"] == self.location
+        # S3 may be better now than it was while the object came in. All is here.
+        if parts is None or not is_early or parts.has_failed:
+            parts = self._begin_parts(put)
         try:
-            await self._parts.finish(body)
+            await parts.finish(body)
         except S3_ERRORS as error:
             if code_of(error) != "NoSuchUpload":
                 raise
-            # After an hour another process takes it for a dead one's. All is here.
-            self._parts = self._new_parts(put)
-            await self._parts.finish(body)
+            # After an hour another process takes it for a dead one's.
+            await self._begin_parts(put).finish(body)
 
-    def _new_parts(self, put: Put) -> Parts:
-        return Parts(put, self._store.pool, self._store.unfinished)
+    def _begin_parts(self, put: Put) -> Parts:
+        self._give_up_parts()
+        self._parts = Parts(put, self._store.pool, self._store.unfinished)
+        return self._parts
 
     def _send_ahead(self) -> None:
         """What is in the file may go out, if the object is large enough."""
@@ -164,7 +167,8 @@ class S3Writer:
         if self._parts is None:
             self.location = new_location()
             put = Put(self._store.client, self.location, self._headers)
-            self._parts = self._new_parts(put)
+            self._begin_parts(put)
+        assert self._parts is not None
         self._parts.offer(Body(b"", self._file, self._written))
 
     def _give_up_parts(self) -> None:
