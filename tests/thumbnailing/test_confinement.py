@@ -73,8 +73,8 @@ def test_the_environment_holds_no_secret(worker: WorkerProcess) -> None:
     environment = ask(worker, "environment")
 
     assert "hunter2" not in str(environment)
-    ours = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "VIPS_CONCURRENCY"}
-    assert set(environment) <= {"PATH", "LANG", "PYTHONPATH", "LC_CTYPE", *ours}
+    for name in {*environment} - {"PATH", "LANG", "PYTHONPATH", "LC_CTYPE"}:
+        assert name.startswith(("MALLOC_", "VIPS_"))
 
 
 def test_limits_are_in_force(worker: WorkerProcess) -> None:

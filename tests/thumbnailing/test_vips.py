@@ -7,20 +7,25 @@ import subprocess
 import sys
 import zlib
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
 
 from mmr.thumbnailing.model import Refused
+from mmr.thumbnailing.process import WORKER_COMMAND, WorkerSlot
+from mmr.thumbnailing.protocol import Job
 from mmr.thumbnailing.renderers.base import Renderer
 from mmr.thumbnailing.renderers.moving import PngRenderer, WebPRenderer
 from mmr.thumbnailing.renderers.vips import shrink_png, shrink_webp
 from mmr.thumbnailing.sizes import DEFAULT_SIZES, TargetSize
 from mmr.types import Method
+from mmr.util.confined.limits import WorkerLimits
 
 from tests.thumbnailing.images import (
     encoded,
     exif_block,
+    is_near,
     opened,
     oriented,
     photo,
@@ -202,3 +207,18 @@ def test_a_small_thumbnail_of_a_large_picture_is_the_right_way_up() -> None:
         ("WEBP", WebPRenderer(shrink_webp)),
     ):
         assert has_quadrants(drawn(renderer, encoded(large, format))[0], 20)
+
+
+def test_a_worker_holds_large_pictures_in_memory(tmp_path: Path) -> None:
+    """It has no folder for temporary files of libvips."""
+    large = Image.new("RGBA", (5400, 5400), (200, 30, 30, 128))
+    source = tmp_path / "source"
+    source.write_bytes(encoded(large, "WEBP", quality=1, method=0))
+    slot = WorkerSlot(WORKER_COMMAND, WorkerLimits(), tmp_path)
+    try:
+        outcome = slot.run(source, Job("image/webp", TARGETS[:1], OPTIONS))
+    finally:
+        slot.close()
+
+    image = opened(outcome.rendered[0].data)
+    assert is_near(image.getpixel((20, 20)), (200, 30, 30, 128))

@@ -11,6 +11,8 @@ import os
 
 # As many threads as processors would be as many stacks in a worker's memory.
 os.environ["VIPS_CONCURRENCY"] = "1"
+# Past 100 MB it would use a file, which a worker can't have.
+os.environ["VIPS_DISC_THRESHOLD"] = "16g"
 
 import pyvips
 from PIL import Image

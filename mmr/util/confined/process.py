@@ -123,6 +123,8 @@ def _environment() -> dict[str, str]:
         # the next one: a sixth of a render's CPU.
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+        # And each thread of a library reserves 64 MB, of the little that there is.
+        "MALLOC_ARENA_MAX": "1",
     }
 
 
