@@ -176,6 +176,9 @@ class JpegRenderer(StillRenderer):
         wanted = max(1, image.width // scale), max(1, image.height // scale)
         # Not pixels of the result over pixels of the source: sides are rounded up.
         drafted = image.draft(None, wanted)
+        assert isinstance(image, ImageFile.ImageFile)
+        # All at once: piece by piece only copies what is in memory already.
+        image.decodermaxblock = len(container.clean)
         image.load()
         return image, container.width / drafted[1][2] if drafted else 1.0
 
