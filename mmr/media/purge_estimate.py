@@ -31,21 +31,14 @@ class PurgeEstimate:
 
     async def add(self, wanted: MediaFilter, rows: list[SelectedMedia]) -> None:
         """Count these records of the selection, none of them pinned."""
-        for row in rows:
-            await self._add_object(wanted, row.object_name, row.size_bytes)
-            for each in await self._thumbnails.get_thumbnails_of(
-                row.origin, row.media_id
-            ):
-                self.thumbnails += 1
-                await self._add_object(wanted, each.object_name, each.size_bytes)
-
-    async def _add_object(
-        self, wanted: MediaFilter, name: ObjectName, size_bytes: int
-    ) -> None:
-        if name in self._seen:
-            return
-        self._seen[name] = None
-        if len(self._seen) > _MAX_SEEN:
-            self._seen.popitem(last=False)
-        if not await self._selections.is_used_outside(wanted, name):
-            self.bytes += size_bytes
+        thumbnails = await self._thumbnails.get_of_all([row.mxc for row in rows])
+        self.thumbnails += len(thumbnails)
+        sizes = {each.object_name: each.size_bytes for each in thumbnails}
+        sizes |= {row.object_name: row.size_bytes for row in rows}
+        new = [name for name in sizes if name not in self._seen]
+        for name in new:
+            self._seen[name] = None
+            if len(self._seen) > _MAX_SEEN:
+                self._seen.popitem(last=False)
+        used = await self._selections.get_used_outside(wanted, new)
+        self.bytes += sum(sizes[name] for name in new if name not in used)

@@ -14,15 +14,18 @@ _COLUMNS = """
     COALESCE(a.purpose = 'pinned', FALSE),
     COALESCE(r.condition_value = 'true', FALSE)
 """
-_TABLES = """
-    media AS m
-    LEFT JOIN last_access AS l ON l.sha256_hash = m.sha256_hash
+_ACCESSED = "LEFT JOIN last_access AS l ON l.sha256_hash = m.sha256_hash"
+_ATTRIBUTES = """
     LEFT JOIN media_attributes AS a
         ON a.media_id = m.media_id AND a.origin = m.origin
+"""
+_JOINED = f"""
+    {_ACCESSED} {_ATTRIBUTES}
     LEFT JOIN restricted_media AS r
         ON r.origin = m.origin AND r.media_id = m.media_id
         AND r.condition_type = 'io.t2bot.requires_authentication'
 """
+_TABLES = f"media AS m {_JOINED}"
 
 
 class MediaOrder(enum.Enum):
@@ -36,6 +39,10 @@ class MediaOrder(enum.Enum):
     TYPE = "m.content_type"
     QUARANTINED = "m.quarantined"
     PINNED = "COALESCE(a.purpose = 'pinned', FALSE)"
+
+
+# What an order needs beside the media themselves.
+_ORDER_JOINS = {MediaOrder.LAST_ACCESS: _ACCESSED, MediaOrder.PINNED: _ATTRIBUTES}
 
 
 @attrs.frozen
@@ -97,11 +104,16 @@ class ListingStore:
         self, user_id: str, order: MediaOrder, page: Page
     ) -> list[ListedMedia]:
         """A user's uploads; equals are sorted by media id."""
+        by = f"ORDER BY {order.value} {page.direction}, m.media_id, m.origin"
+        # What is skipped is only counted: the joins are for the page alone.
         rows = await self._db.fetch_all(
             "list_user_media",
-            f"SELECT {_COLUMNS} FROM {_TABLES} WHERE m.user_id = ?"  # noqa: S608
-            f" ORDER BY {order.value} {page.direction}, m.media_id, m.origin"
-            " LIMIT ? OFFSET ?",
+            "WITH page AS (SELECT m.media_id, m.origin"  # noqa: S608
+            f" FROM media AS m {_ORDER_JOINS.get(order, '')}"
+            f" WHERE m.user_id = ? {by} LIMIT ? OFFSET ?)"
+            f" SELECT {_COLUMNS} FROM page JOIN media AS m"
+            " ON m.media_id = page.media_id AND m.origin = page.origin"
+            f" {_JOINED} {by}",
             (user_id, page.limit, page.offset),
         )
         return [ListedMedia(*row) for row in rows]

@@ -67,8 +67,9 @@ class RemovalStore:
         hashes.update(each.sha256_hash for each in thumbnails)
         objects.lock_hashes_txn(txn, hashes)
         removed = Removed()
+        now = {row.mxc: row for row in self._selections.get_all_txn(txn, names)}
         gone = []
-        for row in self._selections.get_all_txn(txn, names):
+        for row in (now[mxc] for mxc in names if mxc in now):
             if row.is_pinned:
                 removed.pinned.append(row.mxc)
             elif row.location and row.sha256_hash in hashes:

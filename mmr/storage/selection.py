@@ -58,6 +58,8 @@ _SELECT = f"""
     FROM media AS m
 """  # noqa: S608
 
+# Records that share the objects of one page.
+_MAX_USERS = 20_000
 _FLAGS = (6, 9)
 _START = Place(creation_ts=-(1 << 62))
 
@@ -185,40 +187,48 @@ class SelectionStore:
         rows, _ = await self.page(MediaFilter(media=tuple(media)), None, len(media))
         return {row.mxc for row in rows}
 
-    async def is_used_outside(self, wanted: MediaFilter, name: ObjectName) -> bool:
-        """Whether an object would still be needed, were these records gone."""
+    async def get_used_outside(
+        self, wanted: MediaFilter, names: Collection[ObjectName]
+    ) -> set[ObjectName]:
+        """Those objects that would still be needed, were these records gone."""
+        if not names:
+            return set()
         if wanted.media is not None:
-            return await self._is_used_by_others(frozenset(wanted.media), name)
+            return await self._used_by_others(frozenset(wanted.media), names)
+        where, at = pairs.of_objects(names)
         condition, values = filter_sql(wanted, "o")
         selected = f"(1 = 1{condition} AND NOT {PINNED.format(m='o')})"
-        at = (name.datastore_id, name.location)
-        row = await self._db.fetch_one(
-            "is_object_used_outside",
-            "SELECT EXISTS (SELECT 1 FROM media AS o WHERE o.datastore_id = ?"  # noqa: S608
-            f" AND o.location = ? AND NOT {selected})"
-            " OR EXISTS (SELECT 1 FROM thumbnails AS t WHERE t.datastore_id = ?"
-            " AND t.location = ? AND NOT EXISTS (SELECT 1 FROM media AS o"
-            f" WHERE o.media_id = t.media_id AND o.origin = t.origin AND {selected}))"
-            " OR EXISTS (SELECT 1 FROM export_parts AS e"
-            " WHERE e.datastore_id = ? AND e.location = ?)",
+        rows = await self._db.fetch_all(
+            "get_objects_used_outside",
+            "SELECT o.datastore_id, o.location FROM media AS o"  # noqa: S608
+            f" WHERE {where} AND NOT {selected}"
+            " UNION SELECT t.datastore_id, t.location FROM thumbnails AS t"
+            f" WHERE {where} AND NOT EXISTS (SELECT 1 FROM media AS o"
+            f" WHERE o.media_id = t.media_id AND o.origin = t.origin AND {selected})"
+            f" UNION SELECT datastore_id, location FROM export_parts WHERE {where}",
             (*at, *values, *at, *values, *at),
         )
-        return row is not None and bool(row[0])
+        return {ObjectName(*row) for row in rows}
 
-    async def _is_used_by_others(self, names: frozenset[Mxc], name: ObjectName) -> bool:
-        at = (name.datastore_id, name.location)
+    async def _used_by_others(
+        self, media: frozenset[Mxc], names: Collection[ObjectName]
+    ) -> set[ObjectName]:
+        where, at = pairs.of_objects(names)
+        pinned = PINNED.format(m="o")
         rows = await self._db.fetch_all(
-            "get_users_of_object",
-            f"SELECT o.origin, o.media_id, {PINNED.format(m='o')}"  # noqa: S608
-            " FROM media AS o WHERE o.datastore_id = ? AND o.location = ?"
-            f" UNION SELECT o.origin, o.media_id, {PINNED.format(m='o')}"
-            " FROM thumbnails AS o WHERE o.datastore_id = ? AND o.location = ?"
-            " UNION SELECT '', '', FALSE"
-            " FROM export_parts AS e WHERE e.datastore_id = ? AND e.location = ?"
-            " LIMIT ?",
-            (*at, *at, *at, len(names) + 1),
+            "get_users_of_objects",
+            "SELECT datastore_id, location, origin, media_id,"  # noqa: S608
+            f" {pinned} FROM media AS o WHERE {where}"
+            " UNION SELECT datastore_id, location, origin, media_id,"
+            f" {pinned} FROM thumbnails AS o WHERE {where}"
+            " UNION SELECT datastore_id, location, '', '', FALSE"
+            f" FROM export_parts WHERE {where} LIMIT ?",
+            (*at, *at, *at, _MAX_USERS),
         )
-        return any(
-            pinned or Mxc(origin, media_id) not in names
-            for origin, media_id, pinned in rows
-        )
+        used = {
+            ObjectName(datastore_id, location)
+            for datastore_id, location, origin, media_id, is_pinned in rows
+            if is_pinned or Mxc(origin, media_id) not in media
+        }
+        # Of an object that so many share, nobody knows: then it isn't freed.
+        return set(names) if len(rows) == _MAX_USERS else used

@@ -167,6 +167,18 @@ class ThumbnailStore:
         )
         return [_record(row) for row in txn.fetchall()]
 
+    async def get_of_all(self, media: Sequence[Mxc]) -> list[ThumbnailRecord]:
+        """All thumbnails of several media."""
+        if not media:
+            return []
+        where, values = pairs.of_media(media)
+        rows = await self._db.fetch_all(
+            "get_thumbnails",
+            f"SELECT {_COLUMNS} FROM thumbnails WHERE {where}",  # noqa: S608
+            values,
+        )
+        return [_record(row) for row in rows]
+
     def get_of_all_txn(
         self, txn: Transaction, media: Sequence[Mxc]
     ) -> list[ThumbnailRecord]:

@@ -116,7 +116,7 @@ async def _use_administration(db: Database) -> None:
         MediaFilter(unused_since=1, foreign_to=ours),
     ):
         await selections.page(wanted, None, 10)
-        await selections.is_used_outside(wanted, _NAME)
+        await selections.get_used_outside(wanted, [_NAME, ObjectName("main", "x")])
     await selections.count_around(ours, 1, 10)
     await _use_removal(db)
     for quarantined in (True, False):
@@ -262,8 +262,8 @@ class SqlitePlanTests(PlanTests, OnSqlite):
 
     def find_scans(self, txn: Transaction, sql: str, params: Params) -> list[str]:
         txn.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-        # `ids` is the recursion's own queue, the rest limited lists inside of a COUNT.
-        lists = "CONSTANT ROWS?|ids|older|newer|own|users"
+        # `ids` is the recursion's own queue, the rest limited lists.
+        lists = "CONSTANT ROWS?|ids|older|newer|own|page|users"
         harmless = re.compile(rf"SCAN ([0-9]+ )?({lists})\Z")
         steps = [row[3] for row in txn.fetchall()]
         return [s for s in steps if s.startswith("SCAN") and not harmless.match(s)]
