@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import secrets
 import time
 from collections.abc import Iterable
@@ -12,7 +13,14 @@ from typing import Any
 
 from benchmarks.errors import BenchError
 from benchmarks.picture import Size
-from benchmarks.processes import Usage, forget_peaks, usage
+from benchmarks.processes import (
+    LOAD_CORES,
+    SERVER_CORES,
+    Child,
+    Usage,
+    forget_peaks,
+    usage,
+)
 from benchmarks.runner import warm_memory
 from benchmarks.servers.base import MatrixServer, media_key
 from benchmarks.servers.mmr import Mmr
@@ -34,6 +42,19 @@ class ThumbnailingMmr(Mmr):
             "maxSourceBytes": 50_000_000,
         }
         return config
+
+
+class RoamingMmr(ThumbnailingMmr):
+    """Our server on all cores, as anywhere but in the bench.
+
+    On one, the server would share it with workers that have another to themselves.
+    """
+
+    def launch(self) -> Child:
+        """Start it; its threads and workers may run where it may."""
+        child = super().launch()
+        os.sched_setaffinity(child.pid, SERVER_CORES | LOAD_CORES)
+        return child
 
 
 def started(maker: type[MatrixServer], folder: Path) -> MatrixServer:

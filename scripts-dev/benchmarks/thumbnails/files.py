@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 import pillow_heif
-from PIL import Image
+from PIL import Image, ImageChops
 
 from benchmarks.picture import phone_picture, scene
 
@@ -42,7 +42,8 @@ def small_copy(source: Source) -> Source:
     """A little picture in the same format."""
     output = io.BytesIO()
     with Image.open(io.BytesIO(source.make())) as image:
-        image.convert("RGB").resize((64, 48)).save(output, image.format)
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        image.convert(mode).resize((64, 48)).save(output, image.format)
     return Source(source.name, source.content_type, output.getvalue)
 
 
@@ -52,6 +53,17 @@ def _still(megapixels: int, kind: str, quality: int, *, progressive: bool) -> by
     output = io.BytesIO()
     picture = scene(_MEGAPIXELS[megapixels], _GRAIN).convert("RGB")
     picture.save(output, kind, quality=quality, **options)
+    return output.getvalue()
+
+
+@functools.cache
+def _see_through(kind: str) -> bytes:
+    """The picture, fading out towards its corners."""
+    size = _MEGAPIXELS[12]
+    picture = scene(size, _GRAIN).convert("RGB")
+    picture.putalpha(ImageChops.invert(Image.radial_gradient("L")).resize(size))
+    output = io.BytesIO()
+    picture.save(output, kind, quality=85)
     return output.getvalue()
 
 
@@ -88,6 +100,10 @@ OTHERS = (
     _source("webp-12mp", 12, "WEBP", 85),
     _source("avif-12mp", 12, "AVIF", 70),
     _source("heic-12mp", 12, "HEIF", 70),
+)
+SEE_THROUGH = (
+    Source("png-12mp-alpha", "image/png", functools.partial(_see_through, "PNG")),
+    Source("webp-12mp-alpha", "image/webp", functools.partial(_see_through, "WEBP")),
 )
 
 

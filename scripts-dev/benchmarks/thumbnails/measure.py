@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import statistics
 import time
 from collections import defaultdict
@@ -21,6 +22,7 @@ from benchmarks.servers.base import MatrixServer
 from benchmarks.servers.naive import Naive
 from benchmarks.stats import percentile
 from benchmarks.thumbnails.client import (
+    RoamingMmr,
     ThumbnailingMmr,
     fetch,
     fetch_at_once,
@@ -32,6 +34,7 @@ from benchmarks.thumbnails.client import (
 from benchmarks.thumbnails.files import (
     BASELINE,
     OTHERS,
+    SEE_THROUGH,
     Source,
     animation,
     decoded_mb,
@@ -57,6 +60,8 @@ from benchmarks.wire import request_head
 _LARGEST = SIZES[-1]
 _USUAL = (320, 240)
 _FILE_BYTES = 20_000
+_EIGHTS = 4
+"""In a round, one after the other: one would be over after a hundred downloads."""
 
 Figures = dict[str, dict[str, list[float]]]
 
@@ -73,12 +78,12 @@ def measure(rounds: int, seconds: float) -> Iterator[Result]:
         for row in ROWS:
             yield _still(servers, row, rounds)
         yield _five_sizes(servers, rounds)
-        ours = servers[OURS]
-        yield _beside_renders(ours, rounds, seconds)
-        for source in OTHERS:
-            yield _memory(folder, source)
         for kind in ANIMATED:
-            yield _animation(ours, folder, kind, rounds)
+            yield _animation(servers[OURS], folder, kind, rounds)
+    with temporary_folder() as folder:
+        yield _beside_renders(folder, rounds, seconds)
+        for source in (*OTHERS, *SEE_THROUGH):
+            yield _memory(folder, source)
 
 
 def _result(name: str, figures: Figures, foreign: list[float]) -> Result:
@@ -98,16 +103,16 @@ def _warm_up(server: MatrixServer) -> None:
 
 def _cpu_ms(server: MatrixServer, paths: list[str], *, at_once: bool) -> list[float]:
     """CPU of the server, and the cores that other programs kept busy meanwhile."""
-    before, busy, own = ready(server), busy_seconds(), own_seconds()
-    begun = time.perf_counter()
+    before = ready(server)
+    begun, foreign = time.perf_counter(), _foreign_seconds(server)
     if at_once:
         fetch_at_once(server, paths)
     else:
         for path in paths:
             fetch(server, path)
     cpu_s = usage(server.pid).cpu_s - before.cpu_s
+    others_s = _foreign_seconds(server) - foreign
     took_s = time.perf_counter() - begun
-    others_s = busy_seconds() - busy - (own_seconds() - own) - cpu_s
     return [cpu_s * 1000, max(0.0, others_s / took_s)]
 
 
@@ -156,25 +161,49 @@ def _five_sizes(servers: dict[str, MatrixServer], rounds: int) -> Result:
     return _result(FIVE_SIZES, figures, foreign)
 
 
-def _beside_renders(server: MatrixServer, rounds: int, seconds: float) -> Result:
+def _beside_renders(folder: Path, rounds: int, seconds: float) -> Result:
     """Small downloads while one picture of each format, and another, render."""
-    figures = _figures()
-    ours = figures[OURS]
-    key = server.upload(bytes(_FILE_BYTES), "application/octet-stream")
+    figures, foreign = _figures(), []
+    server = started(RoamingMmr, folder / "roaming")
+    try:
+        _warm_up(server)
+        for _ in range(rounds):
+            foreign.append(_beside_eights(server, seconds, figures[OURS]))
+    finally:
+        server.stop()
+    return _result(WHILE_RENDERING, figures, foreign)
+
+
+def _beside_eights(
+    server: MatrixServer, seconds: float, ours: dict[str, list[float]]
+) -> float:
+    """A round; returns how many cores other programs kept busy."""
+    key = server.upload(os.urandom(_FILE_BYTES), "application/octet-stream")
     head = request_head("GET", server.download_path(key), server.headers)
-    sources = (*BASELINE, *OTHERS, animation("GIF", MANY_FRAMES))
-    for _ in range(rounds):
-        keys = [upload(server, source) for source in sources]
-        paths = [thumbnail_path(server, each, _LARGEST) for each in keys]
-        ready(server)
-        with Probe(server.port, head) as idle:
-            time.sleep(seconds)
-        with Probe(server.port, head) as busy:
+    eights = [_paths_of_eight(server) for _ in range(_EIGHTS)]
+    ready(server)
+    begun, busy_before = time.perf_counter(), _foreign_seconds(server)
+    with Probe(server.port, head) as idle:
+        time.sleep(seconds)
+    with Probe(server.port, head) as busy:
+        for paths in eights:
             fetch_at_once(server, paths)
-        ours["idle_p99_ms"].append(percentile(idle.latencies_ms, 99))
-        ours["busy_p99_ms"].append(percentile(busy.latencies_ms, 99))
-        ours["slowdown"].append(ours["busy_p99_ms"][-1] / ours["idle_p99_ms"][-1])
-    return _result(WHILE_RENDERING, figures, [])
+    took_s = time.perf_counter() - begun
+    ours["idle_p99_ms"].append(percentile(idle.latencies_ms, 99))
+    ours["busy_p99_ms"].append(percentile(busy.latencies_ms, 99))
+    ours["slowdown"].append(ours["busy_p99_ms"][-1] / ours["idle_p99_ms"][-1])
+    return max(0.0, (_foreign_seconds(server) - busy_before) / took_s)
+
+
+def _paths_of_eight(server: MatrixServer) -> list[str]:
+    sources = (*BASELINE, *OTHERS, animation("GIF", MANY_FRAMES))
+    keys = [upload(server, source) for source in sources]
+    return [thumbnail_path(server, key, _LARGEST) for key in keys]
+
+
+def _foreign_seconds(server: MatrixServer) -> float:
+    """CPU that neither the server nor we have used."""
+    return busy_seconds() - own_seconds() - usage(server.pid).cpu_s
 
 
 def _memory(folder: Path, source: Source) -> Result:

@@ -8,7 +8,13 @@ import attrs
 
 from benchmarks.picture import Size
 from benchmarks.targets import Target
-from benchmarks.thumbnails.files import BASELINE, GRAINY, OTHERS, Source
+from benchmarks.thumbnails.files import (
+    BASELINE,
+    GRAINY,
+    OTHERS,
+    SEE_THROUGH,
+    Source,
+)
 
 NAME = "thumbnails"
 PEER = "naive"
@@ -75,7 +81,7 @@ def _targets() -> Iterator[Target]:
         if row.least_ratio is not None:
             yield Target(row.name, "cpu_ms", PEER, row.least_ratio)
         yield Target(row.name, "ssim_lost", None, _MOST_SSIM_LOST)
-    for source in OTHERS:
+    for source in (*OTHERS, *SEE_THROUGH):
         yield Target(memory_name(source.name), "memory_ratio", None, _MOST_MEMORY)
     yield Target(FIVE_SIZES, "cpu_ms", PEER, 5)
     for kind in ANIMATED:
