@@ -20,8 +20,8 @@ from mmr.media.adopted import (
     Adoption,
     AdoptOutcome,
     compare,
-    fault_of,
     length_fault,
+    refused,
 )
 from mmr.media.commit import ObjectCommitter
 from mmr.media.quarantine import Withdraw
@@ -32,7 +32,11 @@ from mmr.media.small_files import MAX_SMALL_BYTES, SmallFiles
 from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, server_of_user
+from mmr.util.lanes import Lanes
 from mmr.util.shield import shield
+
+# Files that hooks look at.
+_AT_ONCE = 8
 
 __all__ = ["AdoptOutcome", "AdoptedMedia", "Adoption", "Adoptions"]
 
@@ -82,7 +86,7 @@ class Adoptions:
             MatrixError: 5xx: not the media's fault, and the next one would fail too
                 (no database, no space).
         """
-        refusal = _refused(item)
+        refusal = refused(item)
         if refusal is not None:
             return refusal
         size = item.expected_bytes
@@ -113,14 +117,28 @@ class Adoptions:
             MatrixError: 5xx, as `adopt`. Some may be here nevertheless.
         """
         if self._scanning.is_on:
-            return [await self.adopt(item, _piece(data)) for item, data in files]
+            return await self._adopt_each(files)
         return await shield(self._keep_small(files))
+
+    async def _adopt_each(
+        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+    ) -> list[AdoptOutcome]:
+        outcomes: dict[int, AdoptOutcome] = {}
+
+        async def adopt(index: int) -> None:
+            item, data = files[index]
+            outcomes[index] = await self.adopt(item, _piece(data))
+
+        async with Lanes(_AT_ONCE) as lanes:
+            for index in range(len(files)):
+                await lanes.start(adopt(index))
+        return [outcomes[index] for index in range(len(files))]
 
     async def _keep_small(
         self, files: Sequence[tuple[AdoptedMedia, bytes]]
     ) -> list[AdoptOutcome]:
         outcomes = [
-            _refused(item) or length_fault(item, len(data)) for item, data in files
+            refused(item) or length_fault(item, len(data)) for item, data in files
         ]
         rows = [self._rows_of(item) for item, _ in files]
         sound = [index for index, outcome in enumerate(outcomes) if outcome is None]
@@ -148,7 +166,7 @@ class Adoptions:
         Raises:
             MatrixError: 5xx, as `adopt`.
         """
-        refusal = _refused(item)
+        refusal = refused(item)
         if refusal is not None:
             return refusal
         rows = self._rows_of(item)
@@ -261,11 +279,6 @@ class Adoptions:
 def _server_of(user_id: str, origin: str) -> str:
     """Whose media it is: the uploader's server, or else the origin."""
     return (server_of_user(user_id) or origin).lower()
-
-
-def _refused(item: AdoptedMedia) -> AdoptOutcome | None:
-    fault = fault_of(item)
-    return None if fault is None else AdoptOutcome(Adoption.REFUSED, detail=fault)
 
 
 def _refusal(error: Exception) -> AdoptOutcome:

@@ -181,3 +181,9 @@ def fault_of(item: AdoptedMedia) -> str | None:
     if not 0 <= item.creation_ts < 2**63:
         return "its creation time is none"
     return None
+
+
+def refused(item: AdoptedMedia) -> AdoptOutcome | None:
+    """What becomes of a record that can't be."""
+    fault = fault_of(item)
+    return None if fault is None else AdoptOutcome(Adoption.REFUSED, detail=fault)
