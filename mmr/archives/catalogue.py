@@ -18,7 +18,7 @@ from mmr.types import Mxc
 
 _SCHEMA = """
     PRAGMA journal_mode=OFF;
-    PRAGMA cache_size=-8192;
+    PRAGMA cache_size=-4096;
     CREATE TABLE entries (
         mxc TEXT NOT NULL PRIMARY KEY,
         file_name TEXT NOT NULL,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from mmr.archives.manifest import MANIFEST_NAME
+from mmr.archives.manifest import MANIFEST_NAME, ManifestError
+from mmr.archives.manifest_reader import MAX_MANIFEST_BYTES
 from mmr.archives.reader import Refused
 from mmr.archives.unpack import ArchiveError
 from mmr.datastores.base import Datastore
@@ -83,6 +84,8 @@ class ArchiveImport:
         part = PartStream(chunks, _manifest_of, self._threads)
         async for entry in part:
             if isinstance(entry, Wanted):
+                if entry.size > MAX_MANIFEST_BYTES:
+                    raise ManifestError(f"longer than {MAX_MANIFEST_BYTES} bytes")
                 data = entry.data
                 pieces = part.pieces() if data is None else _just(data)
                 await self._records.load(pieces)

@@ -75,14 +75,10 @@ class FolderImport:
     def _list(self) -> list[Path]:
         """Plain files right inside, in the order of their numbers."""
         try:
-            paths = [
-                path
-                for path in self._folder.iterdir()
-                if stat.S_ISREG(path.stat().st_mode) and not path.name.startswith(".")
-            ]
+            paths = list(self._folder.iterdir())
         except OSError as error:
             raise StartupError(f"{self._folder} can't be read: {error}") from error
-        return sorted(paths, key=_in_order)
+        return sorted(filter(_is_part, paths), key=_in_order)
 
     async def _bytes_of(self, path: Path) -> AsyncIterator[bytes]:
         file = await self._threads.run(path.open, "rb", buffering=0)
@@ -91,6 +87,16 @@ class FolderImport:
                 yield piece
         finally:
             file.close()
+
+
+def _is_part(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        # To be named when it is read.
+        return True
 
 
 def _in_order(path: Path) -> list[tuple[int, str]]:

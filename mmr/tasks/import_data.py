@@ -11,7 +11,7 @@ from mmr.archives.catalogue import State
 from mmr.archives.manifest import ManifestError
 from mmr.archives.unpack import ArchiveError
 from mmr.config import Config
-from mmr.datastores.base import ObjectMissing
+from mmr.datastores.base import DatastoreError, ObjectMissing
 from mmr.datastores.registry import Datastores
 from mmr.media.adopt import Adoption, Adoptions
 from mmr.storage.imports import Import, ImportPart, ImportStore
@@ -99,6 +99,12 @@ class ImportData:
             await self._read(import_id, row, reporter)
         except (TaskFailed, TaskCancelled):
             raise
+        except DatastoreError as error:
+            # A full disk, a bucket that is away: that passes, or somebody mends it.
+            if row.idle_ms > IDLE_MS:
+                raise TaskFailed(error.message) from error
+            is_over = False
+            raise TaskWaits from error
         except BaseException:
             # It waits, or something is away: it goes on with what is known.
             is_over = False

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from mmr.archives import reader
 from mmr.archives.catalogue import State
 from mmr.errors import MatrixError, StartupError
+from mmr.tasks import archive_import
 from mmr.tasks.archive_checks import DryKeeper, Verification
 from mmr.tasks.archive_import import ArchiveImport, Keeper
 from mmr.tasks.archive_judge import Judge
@@ -293,6 +294,15 @@ class ArchiveCases(ImportCase):
         self.assertGreaterEqual(outcome.tally["stored"], 16)
         self.assertEqual(outcome.tally["stored"] + outcome.tally["missing"], 40)
 
+    async def test_a_file_that_cannot_be_opened_is_named(self) -> None:
+        archive = Archive()
+        archive.add("one", b"1")
+        folder = archive.write(Path(self.mktemp()))
+        (folder / "export-part-2.tgz").symlink_to("nowhere")
+        outcome = await self.import_from(folder)
+        self.assertEqual(outcome.words(), [("unreadable", "export-part-2.tgz")])
+        self.assertEqual(outcome.tally["stored"], 1)
+
     async def test_a_large_file_that_is_cut_leaves_nothing(self) -> None:
         archive = Archive()
         archive.add("first", b"first")
@@ -361,6 +371,15 @@ class ArchiveCases(ImportCase):
             with self.assertRaisesRegex(StartupError, "the manifest"):
                 await self.import_archive(archive)
         self.assertEqual(await self.count("media"), 0)
+
+    async def test_a_manifest_that_is_too_long_is_not_kept(self) -> None:
+        """R77."""
+        self.patch(archive_import, "MAX_MANIFEST_BYTES", 1000)
+        archive = Archive()
+        for number in range(20):
+            archive.add(f"m{number}", b"1")
+        with self.assertRaisesRegex(StartupError, "longer than 1000 bytes"):
+            await self.import_archive(archive)
 
     async def test_a_dry_run_reads_everything_and_keeps_nothing(self) -> None:
         archive = Archive()

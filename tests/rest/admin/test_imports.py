@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
+from mmr.datastores.base import DatastoreFull
+from mmr.datastores.file import FileDatastore
 from mmr.media.adopt import Adoptions
 from mmr.storage.consistency import ConsistencyStore
 from mmr.storage.imports import ImportStore
-from mmr.tasks import import_data
+from mmr.tasks import archive_import, import_data
 from mmr.tasks import imports as imports_module
 from mmr.tasks.consistency import Consistency
 
@@ -249,6 +251,7 @@ class ImportCases(ServerCase):
         async def no_end(task_id: int, now_ms: int, error: str = "") -> None:
             """A dead process ends no task."""
 
+        self.patch(archive_import, "_BATCH_FILES", 100)
         import_id = await self.start(manifest)
         await self.until_idle()
         patches = [
@@ -291,6 +294,25 @@ class ImportCases(ServerCase):
                 await self.until_over()
             self.flushLoggedErrors(RuntimeError)
             await self.check_nothing_is_left()
+
+    async def test_a_full_disk_is_waited_for(self) -> None:
+        """R97."""
+        archive = self.archive()
+        one, manifest = archive.parts(1).values()
+        import_id = await self.start(manifest)
+        await self.until_idle()
+
+        async def full(*_: object) -> None:
+            raise DatastoreFull("no space")
+
+        patch = self.patch(FileDatastore, "put_all", full)
+        await self.add(import_id, one)
+        await self.until_idle()
+        patch.restore()
+        self.assertFalse((await self.task())["is_finished"])
+        self.assertEqual((await self.until_over())["error_message"], "")
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
 
     async def test_cancelling_ends_it(self) -> None:
         archive = self.archive()
