@@ -7,7 +7,15 @@ import os
 import signal
 import sys
 
-from benchmarks import archive_imports, archives, cluster, lookups, remote, s3
+from benchmarks import (
+    admin,
+    archive_imports,
+    archives,
+    cluster,
+    lookups,
+    remote,
+    s3,
+)
 from benchmarks.errors import BenchError
 from benchmarks.processes import LOAD_CORES
 from benchmarks.profiling import profile
@@ -44,6 +52,8 @@ def main() -> int:
                 continue
             if name == archives.NAME:
                 measured = [*archives.measure(rounds), archive_imports.measure(rounds)]
+            elif name == admin.NAME:
+                measured = admin.measure()
             elif name == remote.NAME:
                 measured = [remote.measure(rounds)]
             elif name in s3.NAMES:
@@ -107,7 +117,7 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
-    own = {archives.NAME, lookups.NAME, remote.NAME, THUMBNAILS}
+    own = {admin.NAME, archives.NAME, lookups.NAME, remote.NAME, THUMBNAILS}
     own.update(s3.NAMES, cluster.NAMES)
     for name in own & set(options.workloads):
         if options.profile:

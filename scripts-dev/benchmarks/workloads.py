@@ -329,6 +329,8 @@ PEERS = {
     # Likewise (`benchmarks.cluster`).
     "two-processes": (),
     "redis-killed": (),
+    # Likewise (`benchmarks.admin`), with a table for each kind of call.
+    "admin": (),
     # The same (`benchmarks.thumbnails`), with a peer of its own.
     "thumbnails": (),
     "previews": (),
