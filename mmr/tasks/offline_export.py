@@ -101,9 +101,7 @@ class OfflineExport:
         failed: Media left out so far, also by the run that was broken off.
     """
 
-    def __init__(
-        self, folder: MediaFolder, told: Told, *, skip_missing: bool
-    ) -> None:
+    def __init__(self, folder: MediaFolder, told: Told, *, skip_missing: bool) -> None:
         self.failed = 0
         self._folder = folder
         self._told = told
