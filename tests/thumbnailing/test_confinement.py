@@ -92,10 +92,23 @@ def test_limits_are_in_force(worker: WorkerProcess) -> None:
 
 def test_it_gives_way_to_the_server(worker: WorkerProcess) -> None:
     """Issue 4: warm downloads don't wait for decoders."""
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 10
     needs(worker, "as a session")
     # It is alone in its session, whose niceness is what counts where there is one.
     session = Path(f"/proc/{worker.pid}/autogroup")
     assert session.read_text().split()[-1] == "5"
+
+
+def test_who_wakes_up_needs_not_wait_for_it(worker: WorkerProcess) -> None:
+    """Issue 4: it runs seldom and long, where the kernel lets it (Linux 6.12)."""
+    path = Path(f"/proc/{worker.pid}/sched")
+    lines = path.read_text().splitlines() if path.exists() else []
+    slices = [line.split()[-1] for line in lines if line.startswith("se.slice")]
+    if not slices:
+        pytest.skip("this kernel doesn't tell")
+    needs(worker, "long time slices")
+
+    assert slices == ["100000000"]
 
 
 def test_a_large_file_can_not_be_written(worker: WorkerProcess) -> None:
