@@ -109,7 +109,7 @@ def temporary_folder() -> Iterator[Path]:
 def _contenders(name: str, peers: Sequence[str]) -> Iterator[list[Contender]]:
     task = workload(name)
     # By default Synapse serves what it made during the upload.
-    on_demand = name == "thumbnail-cold"
+    on_demand = name.startswith("thumbnail-cold")
     makers: dict[str, Callable[[Path], Server]] = {
         "nginx": Nginx,
         "naive": Naive,

@@ -6,12 +6,12 @@ import abc
 import functools
 import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from benchmarks.errors import BenchError
 from benchmarks.load import Load, Plan, drive, repeat_get
-from benchmarks.picture import phone_picture, unseen_copy
+from benchmarks.picture import grainy_picture, phone_picture, unseen_copy
 from benchmarks.servers.base import Server, fresh_bytes, media_key
 from benchmarks.site import Site
 from benchmarks.wire import Answer, Connection, request_head
@@ -179,18 +179,23 @@ class Upload(Workload):
 
 
 class ColdThumbnails(Workload):
-    """First thumbnails of phone pictures, each uploaded just before the round."""
+    """First thumbnails of phone pictures, each uploaded just before the round.
+
+    Args:
+        make: Gives the picture.
+    """
 
     connections = 1
     requests = 8
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], bytes]) -> None:
         super().__init__()
+        self._picture = make()
         self._waiting: dict[str, list[str]] = {}
 
     def prepare(self, server: Server) -> None:
         """Make one thumbnail, so that workers and codecs are loaded."""
-        key = server.upload(unseen_copy(_picture()), "image/jpeg")
+        key = server.upload(unseen_copy(self._picture), "image/jpeg")
         _expect(server, server.get(server.thumbnail_path(key)), 200)
 
     def before(self, server: Server) -> float:
@@ -199,7 +204,7 @@ class ColdThumbnails(Workload):
         headers = {**server.headers, "Content-Type": "image/jpeg"}
         keys, times_ms = [], []
         for _ in range(self.requests):
-            picture = unseen_copy(_picture())
+            picture = unseen_copy(self._picture)
             head = request_head(
                 "POST", "/_matrix/media/v3/upload", headers, len(picture)
             )
@@ -293,7 +298,8 @@ _MAKERS = {
     "download-20k": lambda: WarmGet(16),
     "download-20k-304": lambda: WarmGet(16, conditional=True),
     "thumbnail-warm": lambda: WarmGet(16, thumbnail=True),
-    "thumbnail-cold": ColdThumbnails,
+    "thumbnail-cold": lambda: ColdThumbnails(_picture),
+    "thumbnail-cold-grainy": lambda: ColdThumbnails(grainy_picture),
     "upload-20k": lambda: Upload(20_000, 16, 10_000),
     "upload-1m": lambda: Upload(_MB, 4, 200),
     "upload-100m": lambda: Upload(100 * _MB, 1, 2),
@@ -311,6 +317,7 @@ PEERS = {
     "download-20k-304": _READS,
     "thumbnail-warm": _READS,
     "thumbnail-cold": ("naive", *_WRITES),
+    "thumbnail-cold-grainy": ("naive", *_WRITES),
     "upload-20k": _WRITES,
     "upload-1m": _WRITES,
     "upload-100m": _WRITES,

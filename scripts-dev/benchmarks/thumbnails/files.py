@@ -10,7 +10,7 @@ import attrs
 import pillow_heif
 from PIL import Image, ImageChops
 
-from benchmarks.picture import phone_picture, scene
+from benchmarks.picture import grainy_picture, scene
 
 pillow_heif.register_heif_opener()
 
@@ -93,7 +93,7 @@ BASELINE = (
     _source("jpeg-12mp", 12, "JPEG", 85),
     _source("jpeg-24mp", 24, "JPEG", 85),
 )
-GRAINY = Source("jpeg-12mp-grainy", "image/jpeg", functools.cache(phone_picture))
+GRAINY = Source("jpeg-12mp-grainy", "image/jpeg", functools.cache(grainy_picture))
 OTHERS = (
     _source("jpeg-12mp-progressive", 12, "JPEG", 85, progressive=True),
     _source("png-12mp", 12, "PNG", 85),
