@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -175,6 +176,7 @@ class MmrService(MultiService):
         logger.info("Optional formats for thumbnails: %s", codecs.sentence())
         for line in describe_programs(_thumbnailed_types(self._config)):
             logger.info("Thumbnails of %s", line)
+        _relieve_collector()
         self._listen(self._config)
         self._watcher = ConfigWatcher(
             self._paths, server.clock, server.files, self._reload
@@ -252,6 +254,16 @@ class MmrService(MultiService):
         """Stop listening, let running requests finish, end everything."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
+
+
+def _relieve_collector() -> None:
+    """Let Python look for cycles less often, and not in what stays for good.
+
+    With its defaults that was a tenth of the time of an import.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def makeService(options: Options) -> MmrService:

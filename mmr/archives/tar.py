@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+import zlib
 
 import attrs
 
@@ -77,7 +78,7 @@ def read_head(block: bytes) -> Head | None:
     if block == _ZERO_BLOCK:
         return None
     # The checksum counts its own field as spaces.
-    if sum(block[:148]) + 8 * 32 + sum(block[156:]) != _number(block[148:156]):
+    if _checksum(block) != _number(block[148:156]):
         raise ArchiveError("it holds no tar, or a damaged one: a checksum is wrong")
     name = _text(block[:100])
     prefix = block[345:500]
@@ -88,6 +89,13 @@ def read_head(block: bytes) -> Head | None:
     if kind is Kind.FILE and name.endswith("/"):
         kind = Kind.FOLDER
     return Head(kind, name, _size(_number(block[124:136])))
+
+
+def _checksum(block: bytes) -> int:
+    spaced = block[:148] + b"        " + block[156:]
+    # Adler's lower half is 1 and the sum, which of 256 bytes it holds undivided.
+    halves = (zlib.adler32(spaced[:256]) & 0xFFFF, zlib.adler32(spaced[256:]) & 0xFFFF)
+    return sum(halves) - 2
 
 
 def with_extension(head: Head, extension: bytes) -> Head:
