@@ -13,7 +13,7 @@ from mmr.errors import bad_request, too_large
 # Handlers hand each batch to a thread: few large ones are cheaper than many small.
 BATCH_BYTES = 256 * 1024
 LARGE_PIECE_BYTES = 128 * 1024
-MAX_BUFFERED_BYTES = 1024 * 1024
+MAX_BUFFERED_BYTES = 2 * 1024 * 1024
 # What may wait in memory before anybody decided that the body is welcome (R40).
 MAX_UNREAD_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
