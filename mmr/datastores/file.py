@@ -95,7 +95,7 @@ class FileDatastore:
         if not (self.space.is_fresh and self.space.fits(size)):
             await self._run("use", self.folders.base, self.space.refresh)
         self.space.require(size)
-        return FileWriter(self)
+        return FileWriter(self, size)
 
     async def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
         """See `TakesMany.put_all`."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec
 
 from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
+from mmr.datastores.direct import LARGE_BYTES, DirectOutput
 from mmr.datastores.filesystem import datastore_error, write_all
 from mmr.errors import MatrixError
 
@@ -44,14 +45,18 @@ class FileWriter:
     stays in memory, and `publish` writes, flushes and renames in one go. A larger one
     is written in batches, and `seal` flushes it.
 
+    Args:
+        expected_bytes: Its size, as far as anybody knows.
+
     The lock is for `discard`, which may come while a job still runs (the client left
     and the wait was cancelled): a descriptor must not be closed under a write.
     """
 
     location = None
 
-    def __init__(self, store: FileDatastore) -> None:
+    def __init__(self, store: FileDatastore, expected_bytes: int = 0) -> None:
         self.size = 0
+        self._is_large = expected_bytes >= LARGE_BYTES
         self._store = store
         self._fs = store.fs
         self._state = _State.OPEN
@@ -62,6 +67,7 @@ class FileWriter:
         self._unwanted = False
         # What is on disk: the descriptor while it is open, the path until published.
         self._fd: int | None = None
+        self._direct: DirectOutput | None = None
         self._path: str | None = None
 
     async def write(self, data: bytes) -> None:
@@ -84,9 +90,10 @@ class FileWriter:
     async def spill(self) -> None:
         """See `ObjectWriter.spill`."""
         self._expect(_State.OPEN)
-        if self._pending or not self._had_job:
+        is_behind = self._direct is not None and self._direct.holds_back
+        if self._pending or is_behind or not self._had_job:
             batch, self._pending = self._pending, bytearray()
-            await self._run("write", self._append, batch)
+            await self._run("write", self._append_and_settle, batch)
 
     async def seal(self) -> str:
         """See `ObjectWriter.seal`."""
@@ -163,6 +170,11 @@ class FileWriter:
         self._hash.update(data)
         self._write(data)
 
+    def _append_and_settle(self, data: bytes | bytearray) -> None:
+        self._append(data)
+        if self._direct is not None:
+            self._direct.settle()
+
     def _open_written(self) -> StoredObject:
         with self._lock:
             if self._path is None:
@@ -170,7 +182,7 @@ class FileWriter:
             return self._store.open_unfinished(self._path)
 
     def _finish_file(self) -> None:
-        self._append(self._pending)
+        self._append_and_settle(self._pending)
         self._pending = bytearray()
         self._flush()
         self._state = _State.SEALED
@@ -191,7 +203,12 @@ class FileWriter:
         self._store.space.take(len(data))
         if self._fd is None:
             self._fd = self._create()
-        write_all(self._fs, self._fd, data)
+            if self._is_large:
+                self._direct = DirectOutput(self._fs, self._fd)
+        if self._direct is not None:
+            self._direct.write(data)
+        else:
+            write_all(self._fs, self._fd, data)
 
     def _create(self) -> int:
         folders = self._store.folders
@@ -213,7 +230,7 @@ class FileWriter:
     def _close(self) -> None:
         if self._fd is not None:
             # A descriptor whose close failed is closed all the same.
-            fd, self._fd = self._fd, None
+            fd, self._fd, self._direct = self._fd, None, None
             self._fs.close(fd)
 
     def _rename(self, target: str) -> None:

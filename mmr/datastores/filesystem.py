@@ -6,12 +6,14 @@ All of them block. Tests put faults and records in place of this class.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
 
 from mmr.datastores import whole_flush
 from mmr.datastores.base import DatastoreError, DatastoreFull
+from mmr.datastores.whole_flush import EXT, XFS, kind_of
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a named pipe in the folder must not hold a thread for ever.
@@ -38,6 +40,8 @@ _FIXES = {
     errno.ENOENT: "A folder is gone: is the disk mounted?",
     errno.ENOTDIR: "A file is where a folder should be: change the datastore's path.",
 }
+# Others copy the bytes nevertheless (Btrfs, ZFS), or may not pass the wish on.
+_TAKES_DIRECT = frozenset({EXT, XFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -60,6 +64,17 @@ class FileSystem:
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write some of the data and tell how much."""
         return os.write(fd, data)
+
+    def set_direct(self, fd: int, wanted: bool) -> bool:
+        """Have writes pass the page cache by, or no longer. Tells whether they do.
+
+        Only where that is known to work.
+        """
+        if wanted and kind_of(fd) not in _TAKES_DIRECT:
+            return False
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_DIRECT
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT if wanted else flags)
+        return wanted
 
     def pread(self, fd: int, length: int, offset: int) -> bytes:
         """Read some bytes at an offset."""
@@ -135,7 +150,7 @@ class FileSystem:
         return status.f_bavail * status.f_frsize
 
 
-def write_all(fs: FileSystem, fd: int, data: bytes | bytearray) -> None:
+def write_all(fs: FileSystem, fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of the data, in as many calls as it takes."""
     rest = memoryview(data)
     while rest:

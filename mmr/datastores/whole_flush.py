@@ -12,11 +12,13 @@ import re
 import sys
 
 # From linux/magic.h: file systems of a local disk, and what containers lay over them.
+EXT = 0x0000EF53
+XFS = 0x58465342
 # Others (FUSE, SMB) may take the call without passing it on.
 _RELIABLE = frozenset(
     {
-        0x0000EF53,  # ext2, ext3, ext4
-        0x58465342,  # XFS
+        EXT,  # ext2, ext3, ext4
+        XFS,
         0x9123683E,  # Btrfs
         0xF2F52010,  # F2FS
         0xCA451A4E,  # bcachefs
@@ -32,6 +34,20 @@ _STATFS_BYTES = 256  # Larger than the structure on every system.
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+def kind_of(fd: int) -> int | None:
+    """Which file system a descriptor is on, by Linux's number; None where that is not
+    known.
+    """
+    if _libc is None:
+        return None
+    # The first field of `struct statfs` is the type.
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.fstatfs(fd, found) != 0:
+        return None
+    kind = ctypes.cast(found, ctypes.POINTER(ctypes.c_long)).contents.value
+    return kind & 0xFFFFFFFF
+
+
 def is_reliable(fd: int) -> bool:
     """Whether `flush` may stand for a flush of each file and folder."""
     if _libc is None or not hasattr(_libc, "syncfs"):
@@ -39,12 +55,7 @@ def is_reliable(fd: int) -> bool:
     version = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if version is None or tuple(map(int, version.groups())) < _REPORTS_ERRORS_SINCE:
         return False
-    # The first field of `struct statfs` is the type.
-    found = ctypes.create_string_buffer(_STATFS_BYTES)
-    if _libc.fstatfs(fd, found) != 0:
-        return False
-    kind = ctypes.cast(found, ctypes.POINTER(ctypes.c_long)).contents.value
-    return kind & 0xFFFFFFFF in _RELIABLE
+    return kind_of(fd) in _RELIABLE
 
 
 def flush(fd: int) -> None:
