@@ -30,6 +30,14 @@ def test_the_manual_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "configuration/index.html").exists()
 
 
+def test_operators_are_told_what_only_they_can_do() -> None:
+    """R3: media has a host name of its own; R57: TLS is in front."""
+    proxy = " ".join((ROOT / "docs" / "reverse-proxy.md").read_text().split())
+    assert "let that host serve nothing else" in proxy
+    federation = " ".join((ROOT / "docs" / "federation.md").read_text().split())
+    assert "The proxy has to speak TLS" in federation
+
+
 @pytest.mark.parametrize(
     ("page", "at_least"), [("troubleshooting.md", 30), ("federation.md", 3)]
 )
