@@ -11,12 +11,12 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 
 from mmr.config.database import DatabaseConfig
 from mmr.errors import ConfigError, StartupError
-from mmr.storage import Database, Transaction
+from mmr.storage import Database, Transaction, migrations
 from mmr.storage.datastore_totals import DatastoreTotal
 from mmr.storage.datastores import DatastoreStore
 from mmr.storage.engines import PostgresEngine, SqliteEngine
 from mmr.storage.media import MediaStore
-from mmr.storage.migrations import deltas
+from mmr.storage.migrations import Delta, deltas
 from mmr.storage.thumbnails import ThumbnailKey, ThumbnailStore
 from mmr.types import Method
 
@@ -108,6 +108,23 @@ class SchemaTests(StorageTestCase):
         newest = deltas("own")[-1].number
         with self.assertRaisesRegex(StartupError, rf"version 999.* up to {newest}\b"):
             await self.open()
+
+    async def test_a_step_is_taken_whole_or_not_at_all(self) -> None:
+        """R103: each in a transaction."""
+        await (await self.open()).close()
+        script = "CREATE TABLE half_made (x BIGINT);\nINSERT INTO nowhere VALUES (1)"
+        broken = Delta(deltas("own")[-1].number + 1, "broken", script)
+        patch = self.patch(
+            migrations,
+            "deltas",
+            lambda folder: [*deltas(folder), *([broken] if folder == "own" else [])],
+        )
+        with self.assertRaisesRegex(Exception, "nowhere"):
+            await self.open()
+        patch.restore()
+        db = await self.open()
+        is_there = await db.interaction("t", lambda txn: txn.has_table("half_made"))
+        self.assertFalse(is_there)
 
     async def test_another_programs_database_is_refused(self) -> None:
         engine = (

@@ -93,6 +93,8 @@ class SqliteEngine:
             if sqlite3.complete_statement(statement):
                 cursor.execute(statement)
                 statement = ""
+        # The last one may have no semicolon.
+        cursor.execute(statement)
 
     def lock(self, cursor: Cursor, keys: Sequence[int]) -> None:
         """Nothing to do: a transaction holds the only write lock already."""
