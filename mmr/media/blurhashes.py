@@ -13,6 +13,7 @@ from mmr.storage.blurhashes import BlurhashStore
 from mmr.storage.media import MediaRecord
 from mmr.thumbnailing.model import BlurhashSize
 from mmr.thumbnailing.pool import ThumbnailPool
+from mmr.thumbnailing.sniff import plain_type
 from mmr.types import Mxc
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ class Blurhashes:
             return None
         try:
             record = await self._records.get(mxc)
-            if record is None or not record.content_type.startswith("image/"):
+            if record is None:
+                return None
+            if not plain_type(record.content_type).startswith("image/"):
                 return None
             known = await self._store.get_blurhash(record.sha256_hash)
             return known or await self._make(domain, record)

@@ -13,8 +13,9 @@ from mmr.storage.objects import is_stand_in
 from mmr.storage.thumbnails import ThumbnailStore
 from mmr.thumbnailing.model import ImageInfo
 from mmr.thumbnailing.pool import ThumbnailPool
+from mmr.thumbnailing.sniff import plain_type
 
-_FAMILIES = ("image/", "audio/", "video/")
+_FAMILIES = ("image/", "audio/", "video/", "application/pdf")
 
 
 class MediaInfo:
@@ -63,7 +64,7 @@ class MediaInfo:
         options = render_options(domain.thumbnails)
         if record.size_bytes > options.max_source_bytes:
             return None
-        if not record.content_type.startswith(_FAMILIES):
+        if not plain_type(record.content_type).startswith(_FAMILIES):
             return None
         async with self._sources.local_file(record) as path:
             try:

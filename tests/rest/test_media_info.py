@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any, ClassVar
+
+from PIL import Image
 
 from mmr.storage.blurhashes import BlurhashStore
 
 from tests.harness import HOST, Answer, ServerCase, jpeg, png
+from tests.thumbnailing.images import samples
 from tests.thumbnailing.media_files import TYPES, audio, video
 
 _BLURHASH = "xyz.amorgan.blurhash"
@@ -14,7 +18,7 @@ _BLURHASH = "xyz.amorgan.blurhash"
 
 class MediaInfoTests(ServerCase):
     config: ClassVar[dict[str, Any]] = {
-        "thumbnails": {"types": ["image/png", *TYPES.values()]}
+        "thumbnails": {"types": [*samples(), *TYPES.values()]}
     }
 
     async def info(self, media_id: str) -> dict[str, Any]:
@@ -36,6 +40,25 @@ class MediaInfoTests(ServerCase):
         found = await self.info(await self.upload(video("mp4"), "video/mp4"))
         self.assertEqual((found["width"], found["height"]), (640, 360))
         self.assertAlmostEqual(found["duration"], 4.0, delta=0.2)
+
+    async def test_pictures_of_every_format_tell_their_size(self) -> None:
+        for content_type, data in samples().items():
+            found = await self.info(await self.upload(data, content_type))
+            self.assertEqual((found["width"], found["height"]), (160, 120))
+        # A label is read as it is elsewhere.
+        found = await self.info(await self.upload(png(30, 20), "IMAGE/PNG; a=b"))
+        self.assertEqual((found["width"], found["height"]), (30, 20))
+
+    async def test_drawings_and_documents_tell_the_size_that_they_are_drawn_in(
+        self,
+    ) -> None:
+        drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="32"/>'
+        found = await self.info(await self.upload(drawing, "image/svg+xml"))
+        self.assertEqual((found["width"], found["height"]), (64, 32))
+        page = io.BytesIO()
+        Image.new("RGB", (300, 400)).save(page, "PDF")
+        found = await self.info(await self.upload(page.getvalue(), "application/pdf"))
+        self.assertEqual((found["width"], found["height"]), (1536, 2048))
 
     async def test_a_file_that_fails_tells_what_is_known_without_it(self) -> None:
         for data, content_type in (

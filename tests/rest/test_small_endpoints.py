@@ -10,6 +10,7 @@ from PIL import Image
 from mmr import __version__
 
 from tests.harness import HOST, ServerCase, png
+from tests.rest.test_thumbnail_refusals import huge_png
 
 CONFIG_PATHS = (
     "/_matrix/media/r0/config",
@@ -63,6 +64,7 @@ class Info(ServerCase):
         for data, content_type in (
             (b"text", "text/plain"),
             (b"\x89PNG\r\n\x1a\nrest", "image/png"),
+            (huge_png(60_000, 60_000), "image/png"),
         ):
             answer = await self.info(await self.upload(data, content_type))
             self.assertEqual(answer.status, 200)
