@@ -126,7 +126,7 @@ class Ocr:
 
 def _prepare(drawn: bytes, share: float) -> bytes:
     """Make the text stand out. In a thread; the picture is one that we drew."""
-    with Image.open(io.BytesIO(drawn)) as image:
+    with Image.open(io.BytesIO(drawn), formats=["PNG", "JPEG"]) as image:
         picture = image.convert("RGB")
     picture = picture.crop((0, 0, picture.width, max(1, int(picture.height * share))))
     picture.thumbnail((_SIDE, _SIDE))

@@ -51,6 +51,14 @@ def test_secrets_are_compared_in_one_module() -> None:
     assert importers("secrets.compare_digest") == set()
 
 
+def test_pictures_are_opened_by_workers_alone() -> None:
+    """R33, R29: in the server only the operator's own, and one that a worker drew."""
+    in_workers = ("mmr/thumbnailing/renderers/", "mmr/thumbnailing/blurhash.py")
+    opening = importers("PIL.Image.open")
+    here = {path for path in opening if not path.startswith(in_workers)}
+    assert here == {"mmr/thumbnailing/quarantine_image.py", "mmr/plugins/ocr.py"}
+
+
 def test_only_the_top_takes_the_global_reactor() -> None:
     """Everything below gets it passed, so that tests can pass another one."""
     assert importers("twisted.internet.reactor") <= {"mmr/tap.py"}
