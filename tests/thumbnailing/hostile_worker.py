@@ -114,6 +114,8 @@ def _false_result(kind: str, output: BinaryIO) -> Reply:
     if kind == "too-many":
         output.write(square * 2)
         return Reply(info, (part, part))
+    if kind == "endless":
+        return Reply(info, (attrs.evolve(part, length=1 << 40),))
     if kind == "negative":
         return Reply(info, (attrs.evolve(part, length=-1),))
     output.write(square)

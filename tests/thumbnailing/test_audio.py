@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mmr.thumbnailing.desk import Desk
+from mmr.thumbnailing.ffmpeg import HEARD_SECONDS
 from mmr.thumbnailing.model import Refusal, Refused, RenderOptions
 from mmr.thumbnailing.sizes import TargetSize
 from mmr.types import Method
@@ -150,6 +151,19 @@ def test_of_long_sound_only_the_beginning_is_decoded(place: Desk) -> None:
     assert info.duration == pytest.approx(3600, abs=1)
     assert info.sound is not None
     assert info.sound.samples == pytest.approx(3600 * 8000, rel=0.01)
+
+
+def test_what_is_past_the_beginning_is_not_heard(place: Desk) -> None:
+    """R37: silence for as long as anybody listens, then a tone."""
+    quiet = f"anullsrc=r=8000:cl=mono:d={HEARD_SECONDS + 10}"
+    both = ("-f", "lavfi", "-i", quiet, "-f", "lavfi", "-i", "sine=r=8000:d=600")
+    joined = ("-filter_complex", "concat=n=2:v=0:a=1", "-compression_level", "0")
+    data = ffmpeg("flac", *both, *joined)
+    sound = work(place, data, "audio/flac").info.sound
+
+    assert sound is not None
+    assert set(sound.key_samples) == {(0.0, 0.0)}
+    assert max(bars(drawn(place, data, "audio/flac"))) <= 1
 
 
 def test_sound_of_no_length_has_no_bars(place: Desk) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from mmr.thumbnailing.model import Refusal, Refused, RenderOptions
 from mmr.thumbnailing.renderers import RENDERERS, renderer_for
@@ -37,6 +40,22 @@ from tests.thumbnailing.rendering import (
     render,
     rendered_image,
 )
+
+CHEAP_BYTES = 64 << 20
+
+
+def memory_for(action: Callable[[], object]) -> int:
+    """Bytes that it needs at most, on top of what the process has."""
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the high-water mark
+    before = _memory("VmRSS")
+    action()
+    return _memory("VmHWM") - before
+
+
+def _memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.parametrize(
@@ -120,19 +139,43 @@ def test_sizes_are_checked_before_a_pixel_is_decoded(
     data: bytes, reason: Refusal
 ) -> None:
     """R30."""
+    found = []
     started = time.process_time()
 
-    assert refusal(data) is reason
+    assert memory_for(lambda: found.append(refusal(data))) < CHEAP_BYTES
     assert time.process_time() - started < 0.2
+    assert found == [reason]
+
+
+def test_the_librarys_own_limit_is_the_operators_too() -> None:
+    """R30: never off."""
+    data = encoded(Image.new("L", (100, 100)), "JPEG")
+    render(data, options=RenderOptions(max_pixels=123_456))
+
+    assert Image.MAX_IMAGE_PIXELS == 123_456
+
+
+def test_a_warning_of_the_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R30."""
+
+    def load(image: Image.Image) -> None:
+        warnings.warn("this file is odd", stacklevel=1)
+
+    monkeypatch.setattr(GifImagePlugin.GifImageFile, "load", load)
+    assert answered(gif_of([RED], (20, 20))).refusal is Refusal.BROKEN
 
 
 def test_a_second_frame_larger_than_the_first_is_checked_too() -> None:
     """R30."""
     small = raw_gif(1, (10, 10), (10, 10))
     large = raw_gif(1, (10, 10), (60_000, 60_000))
-    at = large.index(b"\x2c")
+    data = small[:-1] + large[large.index(b"\x2c") :]
+    found = []
+    started = time.process_time()
 
-    assert refusal(small[:-1] + large[at:]) is Refusal.TOO_LARGE
+    assert memory_for(lambda: found.append(refusal(data))) < CHEAP_BYTES
+    assert time.process_time() - started < 0.2
+    assert found == [Refusal.TOO_LARGE]
 
 
 def test_the_limit_of_pixels_is_the_operators() -> None:

@@ -287,7 +287,7 @@ class FailureTests(PoolTestCase):
     async def test_wrong_results_are_not_handed_on(self) -> None:
         """R39."""
         kinds = ("nothing", "half", "wrong-size", "lying-size", "wrong-type")
-        for kind in (*kinds, "foreign-type", "too-many", "negative"):
+        for kind in (*kinds, "foreign-type", "too-many", "negative", "endless"):
             work = self.render(self.bad(f"result {kind}"))
             self.assertIs(await self.refused(work), Refusal.CRASHED, kind)
         self.assertEqual((await self.render(self.bad("result right"))).width, 50)

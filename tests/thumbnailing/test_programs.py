@@ -143,6 +143,13 @@ def test_the_source_is_gone_afterwards(
     assert os.listdir(tmp_path) == []
 
 
+def test_no_program_of_many_formats_is_ever_run() -> None:
+    """R36: neither ImageMagick nor Ghostscript, nor anything like them."""
+    assert {name for family in FAMILIES for name in family.programs} == {
+        *("ffmpeg", "ffprobe", "rsvg-convert", "pdftoppm", "pdfinfo")
+    }
+
+
 def test_paths_are_absolute() -> None:
     """R36."""
     assert all(os.path.isabs(path) for path in find_programs(AUDIO_VIDEO).values())

@@ -66,6 +66,32 @@ def test_a_label_never_picks_the_decoder(content_type: str, label: str) -> None:
     assert caught.value.reason is reason
 
 
+# Of containers for sound and pictures the label says which is meant (see below).
+TWINS = {
+    ("video/mp4", "audio/mp4"),
+    ("video/webm", "audio/webm"),
+    ("audio/mp4", "video/mp4"),
+    ("audio/ogg", "video/ogg"),
+}
+
+
+@pytest.mark.parametrize("content_type", sorted(LEADING))
+@pytest.mark.parametrize("label", [*sorted(LEADING), "text/html", "", "image/x-foo"])
+def test_nor_does_it_where_every_type_is_listed(content_type: str, label: str) -> None:
+    """R28: refused, or drawn as what it is; never handed to a third decoder."""
+    everything = frozenset(LEADING) | {twin for _, twin in TWINS}
+    family = plain_type(label).partition("/")[0]
+    possible = [content_type, *(b for a, b in TWINS if a == content_type)]
+    meant = [name for name in possible if name.partition("/")[0] == family]
+    if meant:
+        found = check_type(LEADING[content_type], label, everything)
+        assert [found.content_type] == meant
+        return
+    with pytest.raises(Refused) as caught:
+        check_type(LEADING[content_type], label, everything)
+    assert caught.value.reason is Refusal.MISLABELLED
+
+
 def test_a_type_that_the_operator_did_not_list_is_refused() -> None:
     """R28."""
     with pytest.raises(Refused):

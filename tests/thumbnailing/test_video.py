@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +186,47 @@ def test_a_playlist_is_no_video_and_reaches_nothing(
         with pytest.raises(BlockingIOError):
             listener.accept()
     assert not (tmp_path / "source").exists()
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def with_its_track_elsewhere(film: bytes, name: bytes) -> bytes:
+    """A film whose pictures are in another file, which it names as QuickTime did."""
+    path = b"vol:" + name
+    alias = bytes(10) + b"\3vol" + bytes(24) + bytes(12 + 64 + 16)
+    alias += struct.pack(">2H", 1, 1) + bytes(16)
+    alias += struct.pack(">2H", 2, len(path)) + path + struct.pack(">hH", -1, 0)
+    inside, outside = _box(b"url ", b"\0\0\0\1"), _box(b"alis", bytes(4) + alias)
+    data = bytearray(film)
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        at = data.index(kind) - 4
+        (size,) = struct.unpack_from(">I", data, at)
+        struct.pack_into(">I", data, at, size + len(outside) - len(inside))
+    return bytes(data).replace(inside, outside)
+
+
+def test_another_file_that_a_film_names_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R37. Without any confinement."""
+    monkeypatch.chdir(tmp_path)
+    programs.allow(find_programs(AUDIO_VIDEO))
+    # Who opens it waits for ever for somebody who writes.
+    os.mkfifo("canary.mov")
+    film = with_its_track_elsewhere(video("mov"), b"canary.mov")
+    Path("film.mov").write_bytes(film)
+    ffmpeg = shutil.which("ffmpeg")
+    assert ffmpeg
+    lured = [ffmpeg, "-v", "quiet", "-enable_drefs", "1", "-i", "film.mov"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([*lured, "-f", "null", "-"], timeout=1, check=False)
+
+    with pytest.raises(Refused) as caught:
+        list(renderer_for("video/quicktime").render(film, [BOX], ALL))
+    # It has no pictures of its own; who waits is killed, which is another reason.
+    assert caught.value.reason is Refusal.BROKEN
 
 
 def test_a_playlist_is_refused_by_its_first_bytes(place: Desk) -> None:
