@@ -104,6 +104,19 @@ def test_the_machine_id_comes_from_the_environment(
         parse("-c", good)
 
 
+def test_a_weak_secret_for_profiles_ends_the_start(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R43."""
+    for secret in ("ReplaceMe", "x" * 15):
+        monkeypatch.setenv("MEDIA_PPROF_SECRET_KEY", secret)
+        with pytest.raises(SystemExit, match=r"MEDIA_PPROF_SECRET_KEY: is a placeh"):
+            parse("-c", good)
+    for secret in ("", "x" * 16):
+        monkeypatch.setenv("MEDIA_PPROF_SECRET_KEY", secret)
+        assert parse("-c", good).config is not None
+
+
 def test_a_mistake_ends_the_start_and_names_file_and_key(tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.yaml", {**GOOD, "uploads": {"maxBytes": "many"}})
     with pytest.raises(SystemExit) as caught:
@@ -243,9 +256,16 @@ class ServiceTest(TestCase):
         self.assertIn("repo.port", "".join(logs.output))
 
     async def test_sighup_reloads(self) -> None:
+        # Which would notice the changed file by itself.
+        assert self.service._watcher is not None
+        self.service._watcher.stop()
         write(self.path, {**self.settings, "uploads": {"maxBytes": 999}})
         signal.raise_signal(signal.SIGHUP)
         await self.until(lambda: self.max_bytes() == 999)
+
+    async def test_a_changed_file_is_taken_over_without_a_signal(self) -> None:
+        write(self.path, {**self.settings, "uploads": {"maxBytes": 777}})
+        await self.until(lambda: self.max_bytes() == 777)
 
     async def test_it_stops_listening(self) -> None:
         await self.service.stopService()

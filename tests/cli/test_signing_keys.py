@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def assert_no_secret(said: str) -> None:
 
 
 def test_a_new_key_is_a_file_of_its_owner(tmp_path: Path) -> None:
+    """R104."""
     status, said = run("generate", tmp_path)
     path = tmp_path / "signing.key"
     kind, [key] = decode_keys(path.read_text())
@@ -77,6 +79,24 @@ def test_a_new_key_is_a_file_of_its_owner(tmp_path: Path) -> None:
     assert re.fullmatch("[a-zA-Z0-9]{6}", key.version)
     assert len(set(key.version)) == 6
     assert said == f"{key.key_id} written to signing.key (mmr format)\n"
+
+
+def test_new_keys_are_made_of_the_systems_randomness_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R104 (CVE-2026-24044): where it repeats itself, so do the keys."""
+    asked = []
+
+    def urandom(count: int) -> bytes:
+        asked.append(count)
+        return b"\7" * count
+
+    monkeypatch.setattr(random, "_urandom", urandom)
+    keys = [SigningKey.generate() for _ in range(2)]
+
+    assert keys[0] == keys[1]
+    assert keys[0].seed == b"\7" * 32
+    assert asked.count(32) == 2
 
 
 def test_no_two_new_keys_are_alike() -> None:

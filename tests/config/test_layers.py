@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,19 @@ def test_files_that_are_left_out_are_named(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the folder holds no \.yaml file"):
         load_config([tmp_path])
+
+
+def test_a_folder_that_can_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    # Root may read everything.
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ConfigError) as raised:
+        load_config([tmp_path])
+    assert str(raised.value) == f"{tmp_path}: can't be read: Permission denied"
 
 
 def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ WRONG = [
 ]
 
 
+def test_metrics_are_for_this_machine_unless_told_otherwise(tmp_path: Path) -> None:
+    """R69."""
+    config = load(tmp_path, "metrics: {enabled: true}")
+    assert config.metrics.bind_address == "localhost"
+
+
 @pytest.mark.parametrize(("text", "message"), WRONG)
 def test_a_wrong_value_is_told_with_file_line_and_key(
     tmp_path: Path, text: str, message: str

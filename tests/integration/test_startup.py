@@ -65,6 +65,14 @@ def test_a_missing_file_is_told(make_server: MakeServer) -> None:
     assert str(server.config_path) in refusal(server)
 
 
+def test_a_folder_that_can_not_be_used_is_told(make_server: MakeServer) -> None:
+    store = {"type": "file", "id": "attic", "forKinds": ["all"]}
+    store |= {"opts": {"path": "/dev/null/media"}}
+    output = refusal(make_server({"datastores": [store]}))
+    for word in ("'attic'", "/dev/null/media", "opts.path", "Not a directory"):
+        assert word in output
+
+
 def test_a_port_in_use_is_told(make_server: MakeServer) -> None:
     server = make_server()
     with socket.socket() as taken:
@@ -93,6 +101,13 @@ def test_a_database_newer_than_the_code_is_refused(server: Server) -> None:
     server.stop()
     raise_schema_version(server.folder / "mmr.db")
     assert "newer" in refusal(server)
+
+
+def test_the_start_says_what_decoders_may_do(server: Server) -> None:
+    """R35: and which formats can be drawn (issue 4)."""
+    log = server.child.log_text(100_000)
+    assert "Decoding workers are confined: memory 1024 MiB" in log
+    assert "Optional formats for thumbnails: " in log
 
 
 def raise_schema_version(database: Path) -> None:

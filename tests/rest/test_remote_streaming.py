@@ -38,6 +38,7 @@ class StreamingTest(RemoteCase):
         self.assertEqual(await body_of(wire), CONTENT)
 
     async def test_a_hundred_who_wait_cost_one_request(self) -> None:
+        """R101."""
         held = self.hold()
         wires = [await self.fetching() for _ in range(100)]
         connection = await held
