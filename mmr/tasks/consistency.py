@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
+import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from twisted.internet.defer import Deferred, gatherResults
-
-from mmr.datastores.base import Datastore, ObjectMissing
+from mmr.datastores.base import Datastore, DatastoreError, ObjectMissing
 from mmr.datastores.file import FileDatastore
 from mmr.storage.consistency import ConsistencyStore, NamedObject
 from mmr.storage.objects import ObjectName, is_stand_in
 from mmr.types import Mxc
+from mmr.util.lanes import together
 from mmr.util.threads import Runner
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 500
 _AT_ONCE = 8
@@ -30,6 +33,7 @@ class Fault(enum.Enum):
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
     WRONG_HASH = "wrong hash"
+    UNREADABLE = "unreadable"
     UNREFERENCED = "unreferenced"
 
 
@@ -101,13 +105,23 @@ class FolderListing:
 
     def _files_below(self, base: str) -> Iterator[tuple[str, int]]:
         temporary = self._store.folders.temporary
-        for folder, folders, names in os.walk(base):
+        for folder, folders, names in os.walk(base, onerror=_note_unlisted):
             folders.sort()
             if temporary in (os.path.join(folder, each) for each in folders):
                 folders.remove(os.path.basename(temporary))
             for name in sorted(names):
                 path = os.path.join(folder, name)
-                yield os.path.relpath(path, base), os.lstat(path).st_size
+                # The server beside us may have deleted it since.
+                with contextlib.suppress(FileNotFoundError):
+                    yield os.path.relpath(path, base), os.lstat(path).st_size
+
+
+def _note_unlisted(error: OSError) -> None:
+    logger.error(
+        "%s can't be listed: %s. What is in it is not looked at.",
+        error.filename,
+        error.strerror,
+    )
 
 
 def listing_of(store: Datastore, files: Runner) -> Listing:
@@ -160,8 +174,13 @@ class Consistency:
     async def broken(self, *, verify: bool) -> AsyncIterator[Finding]:
         """Objects that rows name and that aren't there, or aren't what the rows say.
 
+        One that can't be read is a finding; the log says why.
+
         Args:
             verify: Read every object and compare its hash.
+
+        Raises:
+            DatastoreError: 503: the store is away, so that no object can be looked at.
         """
         for table in ConsistencyStore.TABLES:
             after = ""
@@ -170,38 +189,33 @@ class Consistency:
             ):
                 for start in range(0, len(batch), _AT_ONCE):
                     part = batch[start : start + _AT_ONCE]
-                    for named, fault in zip(
-                        part, await self._look_at(part, verify), strict=True
-                    ):
+                    faults = await together(
+                        self._look_at(named, verify) for named in part
+                    )
+                    for named, fault in zip(part, faults, strict=True):
                         if fault is not None:
                             yield await self._finding(table, named, fault)
                     self._looked_at(len(part))
                 after = batch[-1].location
 
-    async def _look_at(
-        self, batch: list[NamedObject], verify: bool
-    ) -> list[Fault | None]:
-        look: Callable[[NamedObject], Awaitable[Fault | None]]
-        look = self._verify if verify else self._measure
-        return await gatherResults(
-            [Deferred.fromCoroutine(_awaited(look(named))) for named in batch],
-            consumeErrors=True,
-        )
-
-    async def _measure(self, named: NamedObject) -> Fault | None:
+    async def _look_at(self, named: NamedObject, verify: bool) -> Fault | None:
         try:
-            size = await self._listing.size_of(named.location)
+            return await (self._verify(named) if verify else self._measure(named))
         except ObjectMissing:
             return Fault.MISSING
+        except DatastoreError as error:
+            if error.status == 503:
+                raise
+            return Fault.UNREADABLE
+
+    async def _measure(self, named: NamedObject) -> Fault | None:
+        size = await self._listing.size_of(named.location)
         if size is None:
             return Fault.MISSING
         return None if size == named.size_bytes else Fault.WRONG_SIZE
 
     async def _verify(self, named: NamedObject) -> Fault | None:
-        try:
-            stored = await self._store.open(named.location)
-        except ObjectMissing:
-            return Fault.MISSING
+        stored = await self._store.open(named.location)
         try:
             if stored.size != named.size_bytes:
                 return Fault.WRONG_SIZE
@@ -232,7 +246,3 @@ class Consistency:
             tuple(mxc for mxc, _ in media),
             any(quarantined for _, quarantined in media),
         )
-
-
-async def _awaited(value: Awaitable[Fault | None]) -> Fault | None:
-    return await value

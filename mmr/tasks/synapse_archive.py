@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import attrs
 
-from twisted.internet.defer import Deferred, gatherResults
-
 from mmr.datastores.base import Datastore
 from mmr.interop.sources import SourceError
 from mmr.interop.synapse_database import SynapseMedia
@@ -17,6 +15,7 @@ from mmr.storage.objects import ObjectName, stand_in_hash
 from mmr.tasks.departing import object_chunks
 from mmr.tasks.synapse_keeper import SynapseKeeper
 from mmr.types import Mxc
+from mmr.util.lanes import together
 
 _DATASTORE = "synapse"
 
@@ -48,10 +47,7 @@ class ArchivedIntoSynapse:
         self, files: Sequence[tuple[AdoptedMedia, bytes]]
     ) -> list[AdoptOutcome]:
         """Several at once: they go together."""
-        puts = [self.adopt(item, _just(data)) for item, data in files]
-        return await gatherResults(
-            [Deferred.fromCoroutine(put) for put in puts], consumeErrors=True
-        )
+        return await together(self.adopt(item, _just(data)) for item, data in files)
 
     async def adopt_located(
         self, item: AdoptedMedia, datastore: Datastore, location: str

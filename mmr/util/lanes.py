@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.python.failure import Failure
+
+R = TypeVar("R")
+
+
+async def together(works: Iterable[Coroutine[Deferred[Any], Any, R]]) -> list[R]:
+    """Run coroutines side by side, each to its end; gives what they return, in order.
+
+    Raises:
+        Exception: what the first that failed has raised, itself and in no wrapper.
+    """
+    running = [Deferred.fromCoroutine(work) for work in works]
+    results: list[Any] = await DeferredList(running, consumeErrors=True)
+    for is_fine, result in results:
+        if not is_fine:
+            result.raiseException()
+    return [result for _, result in results]
 
 
 class Lanes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
-from mmr.util.lanes import Lanes
+from mmr.util.lanes import Lanes, together
 
 
 class LaneTests(TestCase):
@@ -80,3 +80,32 @@ class LaneTests(TestCase):
         self.ends[0].callback(None)
         self.failureResultOf(over, CancelledError)
         self.assertEqual(len(self.ends), 1)
+
+
+class TogetherTests(TestCase):
+    async def work(self, number: int, error: Exception | None = None) -> int:
+        self.begun.append(number)
+        await self.gate
+        if error is not None:
+            raise error
+        self.ended.append(number)
+        return number
+
+    def setUp(self) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self.gate: Deferred[None] = Deferred()
+
+    def test_results_come_in_order(self) -> None:
+        over = Deferred.fromCoroutine(together(self.work(n) for n in range(3)))
+        self.assertEqual(self.begun, [0, 1, 2])
+        self.assertNoResult(over)
+        self.gate.callback(None)
+        self.assertEqual(self.successResultOf(over), [0, 1, 2])
+
+    def test_the_first_failure_is_raised_as_it_was_once_all_have_ended(self) -> None:
+        works = [self.work(0), self.work(1, ValueError("1")), self.work(2, KeyError())]
+        over = Deferred.fromCoroutine(together([*works, self.work(3)]))
+        self.gate.callback(None)
+        self.assertEqual(str(self.failureResultOf(over, ValueError).value), "1")
+        self.assertEqual(self.ended, [0, 3])
