@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import attrs
 
@@ -58,20 +57,8 @@ def _parser() -> Arguments:
         "Take over a Synapse's media in place, without copying it.",
         _EXAMPLES,
     )
-    parser.flag(
-        "config",
-        "mmr's configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
-    parser.flag(
-        "homeserverConfig",
-        "Synapse's homeserver.yaml, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    parser.paths("config", "mmr's configuration")
+    parser.paths("homeserverConfig", "Synapse's homeserver.yaml")
     parser.flag("serverName", "the homeserver's name, as in user ids", default="")
     add_database_flags(parser, "synapse")
     parser.flag("datastoreId", "the datastore, if several are of type synapse")

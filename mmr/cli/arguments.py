@@ -1,8 +1,8 @@
 """Command lines as matrix-media-repo's programs take them.
 
-Flags have one dash or two, ``-name value`` or ``-name=value``, and ``-h`` may be a flag
-like any other: help is ``-help``. As other programs do, ``--some-name`` means
-``-someName``.
+Flags have one dash or two, ``-name value`` or ``-name=value``. Help is ``-help``, and
+``-h`` too where that isn't a flag of its own. As other programs do, ``--some-name``
+means ``-someName``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
@@ -43,6 +44,11 @@ class Arguments(argparse.ArgumentParser):
         """Add a flag, with one dash and with two."""
         self.add_argument(f"-{name}", f"--{name}", help=help, **options)
 
+    def paths(self, name: str, help: str) -> None:
+        """Add a flag for a file or folder that may be given several times."""
+        help = f"{help}, may be repeated"
+        self.flag(name, help, type=Path, action="append", default=[])
+
     def switch(self, name: str, help: str, **options: Any) -> None:
         """Add a flag that is on when it is there, or is ``=true`` or ``=false``."""
         self._switches |= {f"-{name}", f"--{name}"}
@@ -66,6 +72,8 @@ class Arguments(argparse.ArgumentParser):
 
     def _spelled(self, word: str) -> str:
         """A flag as it was added; other words as they are."""
+        if word == "-h" and word not in self._option_string_actions:
+            return "-help"
         name, equals, value = word.partition("=")
         camel = re.sub("-([a-z])", lambda match: match[1].upper(), name[2:])
         if name.startswith("--") and f"--{camel}" in self._option_string_actions:

@@ -11,7 +11,6 @@ import textwrap
 from argparse import ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -61,13 +60,7 @@ def parser() -> Arguments:
     flags = Arguments(
         "mmr-check", "Test an installation, and say what to change.", _EXAMPLES
     )
-    flags.flag(
-        "config",
-        "configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("config", "configuration")
     flags.flag(
         "url",
         "where clients reach a homeserver (default: what it publishes itself)",

@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from mmr.cli.arguments import Arguments
 from mmr.cli.homeserver_database import HELP, add_database_flags, open_database
@@ -49,13 +48,7 @@ def _parser() -> Arguments:
     )
     add_database_flags(parser, "synapse")
     add_flags(parser, "Synapse's media_store_path")
-    parser.flag(
-        "homeserverConfig",
-        "Synapse's homeserver.yaml, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    parser.paths("homeserverConfig", "Synapse's homeserver.yaml")
     return parser
 
 

@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
@@ -32,7 +31,7 @@ Each finding is one line on standard output: fault, datastore, location, size, a
 media it belongs to. Run it without -refetch and -deleteUnreferenced first.
 
 exit status: 0 when all is well or was mended, 1 when something is left, 2 for a mistake
-on the command line or in the configuration
+on the command line or in the configuration, or when a store is away
 """
 _WAIT_MS = 60_000
 
@@ -57,17 +56,12 @@ def parser() -> Arguments:
     flags = Arguments(
         "mmr-fsck", "Compare the database with the datastores.", _EXAMPLES
     )
-    flags.flag(
-        "config",
-        "configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("config", "configuration")
     flags.flag("datastoreId", "look at this datastore only", default="")
     flags.switch("verify", "read every object and compare its hash")
     flags.switch("refetch", "fetch lost media of other servers again")
     flags.switch("deleteUnreferenced", "delete objects that no row names")
+    flags.switch("dryRun", "change nothing, whatever the other flags say")
     return flags
 
 
@@ -78,6 +72,8 @@ async def check(server: MediaRepoServer, options: Namespace) -> int:
     if not stores:
         print(f"there is no datastore {wanted!r}", file=sys.stderr)
         return MISTAKE
+    if options.dryRun:
+        options.refetch = options.deleteUnreferenced = False
     summary = _Summary(Counter())
     for store in stores:
         await _check_store(server, store, options, summary)
@@ -112,7 +108,7 @@ async def _mend(
     server: MediaRepoServer, rows: ConsistencyStore, store: Datastore, finding: Finding
 ) -> bool:
     """Get lost bytes back: thumbnails by drawing, remote media from its origin."""
-    if finding.is_quarantined:
+    if finding.is_quarantined or finding.fault is Fault.UNREADABLE:
         return False
     if finding.table == "thumbnails" and not finding.media:
         return bool(await rows.forget_thumbnails(finding.name))

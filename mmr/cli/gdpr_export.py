@@ -51,13 +51,7 @@ def parser() -> Arguments:
     flags = Arguments(
         "mmr-gdpr-export", "Export the media of a user or a server.", _EXAMPLES
     )
-    flags.flag(
-        "config",
-        "mmr's configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("config", "mmr's configuration")
     flags.flag("migrations", "accepted for MMR's sake; not used", default="")
     flags.flag("templates", "accepted for MMR's sake; not used", default="")
     flags.flag("entity", "a user id or a server name", type=_entity, required=True)

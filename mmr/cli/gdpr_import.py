@@ -43,13 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> Arguments:
     """The flags."""
     flags = Arguments("mmr-gdpr-import", "Import an export.", _EXAMPLES)
-    flags.flag(
-        "config",
-        "mmr's configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("config", "mmr's configuration")
     flags.flag("migrations", "accepted for MMR's sake; not used", default="")
     flags.flag(
         "directory",

@@ -58,13 +58,7 @@ def parser() -> Arguments:
     flags = Arguments("mmr-import-synapse", "Move in from Synapse.", _EXAMPLES)
     add_moving_flags(flags)
     add_database_flags(flags, "synapse")
-    flags.flag(
-        "homeserverConfig",
-        "Synapse's homeserver.yaml, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("homeserverConfig", "Synapse's homeserver.yaml")
     flags.flag("mediaDirectory", "Synapse's media_store_path", type=Path)
     flags.switch("remote", "also what Synapse keeps of other servers' media")
     return flags

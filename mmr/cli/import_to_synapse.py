@@ -72,13 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> Arguments:
     """The flags."""
     flags = Arguments("mmr-import-to-synapse", "Move out to Synapse.", _EXAMPLES)
-    flags.flag(
-        "config",
-        "take mmr's own media: its configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    flags.paths("config", "take mmr's own media: its configuration")
     flags.flag("directory", f"take the archive in this folder ({_ARCHIVE})", type=Path)
     flags.switch("remote", "also media of other servers")
     flags.switch("authenticated", "what is in the archive is for users only")

@@ -7,7 +7,6 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.threads import deferToThreadPool
@@ -38,7 +37,7 @@ _MAX_WORKERS = 100
 _MAX_WAITING = 1000
 Handle = Callable[[Movable], Awaitable[Handled]]
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 class Source(Protocol):
@@ -55,10 +54,7 @@ class Source(Protocol):
 
 def add_moving_flags(parser: Arguments) -> None:
     """Add the flags for where media comes from and goes to (mmr-tools.md §3)."""
-    parser.flag(
-        "config", "mmr's configuration, may be repeated", type=Path, action="append",
-        default=[],
-    )  # fmt: skip
+    parser.paths("config", "mmr's configuration")
     parser.flag("migrations", "accepted for MMR's sake; not used", default="")
     parser.flag("serverName", "the homeserver's name, as in user ids", default="")
     parser.flag("baseUrl", "where the homeserver itself answers", default="")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TextIO
 
 from mmr.cli.arguments import Arguments
+from mmr.cli.moving import human
 from mmr.cli.offline import FOUND, MISTAKE, OK, run_offline
 from mmr.cli.progress import ProgressBar
 from mmr.datastores.s3 import S3Datastore
@@ -24,9 +26,9 @@ Deletes nothing. Uploads of a matrix-media-repo that still runs may be in the li
 it again after half an hour and keep what is in both. `mmr-fsck` also looks the other
 way, from rows to objects.
 
-exit status: 0 when every object is named, 1 when some are not, 2 for a mistake
+exit status: 0 when every object is named, 1 when some are not, 2 for a mistake or when
+the bucket can't be listed
 """
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,16 +43,11 @@ def _parser() -> Arguments:
         "List the objects of a bucket that the database doesn't name.",
         _EXAMPLES,
     )
-    parser.flag(
-        "config",
-        "configuration, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    parser.paths("config", "configuration")
     parser.flag("migrations", "accepted for MMR's sake; not used", default="")
     parser.flag("datastoreId", "the S3 datastore", required=True)
     parser.flag("outFile", f"where the keys go ({_OUT_FILE})", default=_OUT_FILE)
+    parser.switch("dryRun", "only count them; write no file")
     return parser
 
 
@@ -59,33 +56,37 @@ async def _check(server: MediaRepoServer, options: Namespace) -> int:
     if not isinstance(store, S3Datastore):
         print(f"{options.datastoreId!r} is not an S3 datastore", file=sys.stderr)
         return MISTAKE
+    out_file = os.devnull if options.dryRun else options.outFile
+    try:
+        with open(out_file, "w") as out:  # noqa: ASYNC230 - nothing else runs here
+            count, size = await _list(server, store, out)
+    except OSError as error:
+        print(f"{out_file} can't be written: {error.strerror}", file=sys.stderr)
+        return MISTAKE
+    print(f"{count} objects, {size} bytes ({human(size)}), are named by no row")
+    if count and not options.dryRun:
+        print(
+            "Uploads under way may be among them: check again in 30 minutes and "
+            f"compare. The keys are in {out_file}."
+        )
+    return FOUND if count else OK
+
+
+async def _list(
+    server: MediaRepoServer, store: S3Datastore, out: TextIO
+) -> tuple[int, int]:
+    """Write the keys that no row names; gives their number and bytes."""
     totals = await server.stores.datastores.get_totals()
     about = totals.get(store.id, DatastoreTotal(0, 0)).objects
     bar = ProgressBar("objects", about)
     check = Consistency(ConsistencyStore(server.db), store, server.files, bar.add)
     count = size = 0
-    with open(options.outFile, "w") as out:  # noqa: ASYNC230 - nothing else runs here
-        async for finding in check.unreferenced():
-            bar.clear()
-            print(finding.name.location, file=out)
-            count += 1
-            size += finding.size_bytes
+    async for finding in check.unreferenced():
+        print(finding.name.location, file=out)
+        count += 1
+        size += finding.size_bytes
     bar.finish()
-    print(f"{count} objects, {size} bytes ({_human(size)}), are named by no row")
-    if count:
-        print(
-            "Uploads under way may be among them: check again in 30 minutes and "
-            f"compare. The keys are in {options.outFile}."
-        )
-    return FOUND if count else OK
-
-
-def _human(size: float) -> str:
-    for unit in _UNITS[:-1]:
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} {_UNITS[-1]}"
+    return count, size
 
 
 if __name__ == "__main__":

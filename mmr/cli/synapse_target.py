@@ -35,13 +35,7 @@ def add_target_flags(parser: Arguments) -> None:
     """Add the flags for the Synapse; its database's are `add_database_flags`'."""
     parser.flag("serverName", "Synapse's server_name", default="")
     parser.flag("mediaDirectory", f"Synapse's media_store_path ({_STORE})", type=Path)
-    parser.flag(
-        "homeserverConfig",
-        "Synapse's homeserver.yaml, may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    )
+    parser.paths("homeserverConfig", "Synapse's homeserver.yaml")
     parser.switch("generateThumbnails", "draw the thumbnails that Synapse has")
     parser.switch("debug", "accepted for MMR's sake; not used")
     parser.switch("prettyLog", "accepted for MMR's sake; not used")

@@ -85,6 +85,7 @@ def _parser() -> Arguments:
     parser.flag("m", "scale (default) or crop", choices=methods, default="scale")
     parser.switch("a", "keep it animated")
     parser.flag("f", "the type of the file, which it must agree with", metavar="TYPE")
+    parser.switch("dryRun", "draw it, but write nothing")
     return parser
 
 
@@ -118,7 +119,8 @@ def _make(options: Namespace, settings: ThumbnailsConfig) -> None:
     target = TargetSize(options.w, options.h, Method(options.m), animated=options.a)
     job = Job(options.f or found, (target,), render_options(settings))
     rendered = _render(options.i, job)
-    options.o.write_bytes(rendered.data)
+    if not options.dryRun:
+        options.o.write_bytes(rendered.data)
     logger.info(
         "%s: %s, %d x %d, animated: %s",
         options.o,

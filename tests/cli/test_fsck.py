@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 
 from mmr.cli.fsck import check, parser
+from mmr.datastores.base import DatastoreError
 from mmr.storage.datastore_totals import DatastoreTotal
 from mmr.storage.objects import ObjectName, stand_in_hash
 from mmr.storage.registrations import Registration
+from mmr.tasks.consistency import FolderListing
 
 from tests.harness import HOST, jpeg
 from tests.rest.admin.test_datastores import AdminDatastoreCase
@@ -83,6 +86,60 @@ class FsckTests(CheckCase):
         self.assertFalse(stray.exists())
         self.assertEqual((await self.download(media_id)).body, b"kept")
 
+    async def test_a_dry_run_is_stronger_than_other_flags(self) -> None:
+        stray = self.stray()
+        code, out, _ = await self.fsck("-deleteUnreferenced", "--dry-run", "-refetch")
+        self.assertEqual((code, out.split("\t")[0]), (1, "unreferenced"))
+        self.assertTrue(stray.exists())
+
+    async def fail_at(self, error: DatastoreError, media_id: str = "") -> None:
+        """From now on an object can't be opened; or none can."""
+        location = (await self.record(media_id)).location if media_id else ""
+        store = self.server.datastores.get("folder")
+        opened = store.open
+
+        async def fails(where: str) -> Any:
+            if location in ("", where):
+                raise error
+            return await opened(where)
+
+        self.patch(store, "open", fails)
+
+    async def test_what_cannot_be_read_is_named_and_the_rest_is_looked_at(
+        self,
+    ) -> None:
+        """A disk with a bad block."""
+        bad, lost = await self.upload(b"bad"), await self.upload(b"lost")
+        (await self.path_of(lost)).unlink()
+        await self.fail_at(DatastoreError("cannot read it"), bad)
+        for flags in ([], ["-verify"], ["-refetch"]):
+            out = io.StringIO()
+            patch = self.patch(sys, "stdout", out)
+            code = await check(self.server, parser().parse_args(flags))
+            patch.restore()
+            self.assertEqual(code, 1)
+            found = {line.split("\t")[0] for line in out.getvalue().splitlines()}
+            self.assertEqual(found, {"unreadable", "missing"})
+            self.assertIn(f"mxc://{HOST}/{bad}", out.getvalue())
+
+    async def test_a_store_that_is_away_ends_it(self) -> None:
+        """As it is: the program tells that, and not where in our code it was."""
+        await self.upload(b"data")
+        await self.fail_at(DatastoreError("no answer", status=503))
+        with self.assertRaisesRegex(DatastoreError, "no answer"):
+            await check(self.server, parser().parse_args([]))
+
+    async def test_what_the_server_deletes_meanwhile_is_no_matter(self) -> None:
+        self.stray()
+        gone = self.stray().with_name("stray2")
+        gone.write_bytes(b"2")
+        files = FolderListing(self.store, self.server.files)._files_below(
+            str(self.media_folder)
+        )
+        self.assertEqual(next(files), ("ab/cd/stray", 5))
+        gone.unlink()
+        self.assertEqual(list(files), [])
+
     async def test_damage_is_found_by_size_and_by_hash(self) -> None:
         """R102."""
         short, flipped = await self.upload(b"0123456789"), await self.upload(b"abc")
@@ -119,6 +176,10 @@ class FsckTests(CheckCase):
         code, _, err = await self.fsck("-datastoreId", "none")
         self.assertEqual(code, 2)
         self.assertIn("'none'", err)
+
+
+class FsckOnPostgresTests(FsckTests):
+    engine = "postgres"
 
 
 class RefetchTests(RemoteCase):
@@ -214,6 +275,14 @@ class S3CheckTests(CheckCase):
         self.assertIn("2 objects, 10 bytes", out)
         self.assertEqual((self.folder / "keys").read_text(), "ab/below\nat-the-top\n")
         self.assertEqual(len(self.keys()), 3)
+        code, again, _ = await self.check("-outFile", "unused", "--dry-run")
+        self.assertEqual((code, again), (1, out.splitlines()[0] + "\n"))
+        self.assertFalse((self.folder / "unused").exists())
+
+    async def test_a_list_that_cannot_be_written_is_told(self) -> None:
+        code, _, err = await self.check("-outFile", "nowhere/keys")
+        told = "nowhere/keys can't be written: No such file or directory"
+        self.assertEqual((code, told in err, "Traceback" in err), (2, True, False))
 
     async def test_fsck_looks_at_the_bucket_from_both_sides(self) -> None:
         media_id = await self.upload(b"data")

@@ -69,6 +69,13 @@ def test_flags_are_those_of_matrix_media_repo(
     assert (status, Image.open(folder / "out").size) == (0, (100, 50))
 
 
+def test_a_dry_run_draws_and_writes_nothing(folder: Path) -> None:
+    status, said = run(folder, "-i", "in.jpg", "-o", "out", "--dry-run")
+
+    assert (status, "512 x 384" in said) == (0, True)
+    assert not (folder / "out").exists()
+
+
 def test_an_animation_stays_one_when_asked(folder: Path) -> None:
     status, said = run(folder, "-i", "in.gif", "-o", "out", "-w", "50", "-h=50", "-a")
 
