@@ -28,6 +28,7 @@ from mmr.logging import setup_logging
 from mmr.logging.sentry import setup_sentry
 from mmr.metrics import metrics_site
 from mmr.rest.profiling import SECRET as PROFILING_SECRET
+from mmr.rest.profiling import profiling_secret
 from mmr.server import MediaRepoServer
 from mmr.thumbnailing import codecs
 from mmr.thumbnailing.programs import describe_programs
@@ -88,6 +89,7 @@ class Options(usage.Options):
         self.paths = [path.absolute() for path in config_paths(self.paths, os.environ)]
         try:
             self.machine_id = machine_id(os.environ)
+            profiling_secret(os.environ)
             self.config = load_config(self.paths, strict=bool(self["strict"]))
         except ConfigError as error:
             # Not a UsageError: the list of options would hide the mistake. This prints

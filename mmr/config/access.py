@@ -22,7 +22,7 @@ def is_weak(secret: str) -> bool:
     return len(secret) < _MIN_SECRET or secret.lower() in _PLACEHOLDERS
 
 
-_ADVICE = (
+WEAK_ADVICE = (
     f"is a placeholder or shorter than {_MIN_SECRET} characters; "
     "put the output of `openssl rand -hex 32` there"
 )
@@ -48,7 +48,7 @@ class SharedSecretConfig(Section):
     @model_validator(mode="after")
     def _strong(self) -> SharedSecretConfig:
         if self.enabled and is_weak(self.token):
-            raise problem(_ADVICE, "token")
+            raise problem(WEAK_ADVICE, "token")
         return self
 
 
@@ -126,5 +126,5 @@ class AccessTokensConfig(Section):
     def _strong(self) -> AccessTokensConfig:
         for index, appservice in enumerate(self.appservices):
             if self.use_local_appservice_config and is_weak(appservice.as_token):
-                raise problem(_ADVICE, "appservices", index, "asToken")
+                raise problem(WEAK_ADVICE, "appservices", index, "asToken")
         return self

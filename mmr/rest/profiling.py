@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mmr.auth.secrets import same_secret
-from mmr.errors import MatrixError, bad_request, not_found
+from mmr.config.access import WEAK_ADVICE, is_weak
+from mmr.errors import ConfigError, MatrixError, bad_request, not_found
 from mmr.http.request import MediaRequest
 from mmr.http.responses import BytesResponse, JsonResponse, Response
 from mmr.http.routing import Route
@@ -35,9 +36,21 @@ heap                 objects by type
 """
 
 
+def profiling_secret(environ: Mapping[str, str]) -> str:
+    """Who knows it may see profiles; empty: nobody may.
+
+    Raises:
+        ConfigError: it can be guessed (R43).
+    """
+    secret = environ.get(SECRET, "")
+    if secret and is_weak(secret):
+        raise ConfigError(WEAK_ADVICE, key=SECRET)
+    return secret
+
+
 def profiling_servlets(environ: Mapping[str, str], clock: Clock) -> list[Profiling]:
     """The servlet, when its secret is set."""
-    secret = environ.get(SECRET, "")
+    secret = profiling_secret(environ)
     return [Profiling(secret, clock)] if secret else []
 
 
