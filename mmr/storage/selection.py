@@ -115,7 +115,11 @@ class SelectionStore:
         part = names[place.named : place.named + limit]
         if not part:
             return [], None
-        rows = await self._fetch(wanted, *pairs.of_media(part, "m."), limit)
+        found = {
+            row.mxc: row
+            for row in await self._fetch(wanted, *pairs.of_media(part, "m."), limit)
+        }
+        rows = [found[mxc] for mxc in part if mxc in found]
         done = place.named + len(part)
         return rows, attrs.evolve(place, named=done) if done < len(names) else None
 

@@ -89,6 +89,17 @@ class RemovalTests(StorageTestCase):
         self.assertEqual(again, Removed())
         self.assertEqual(await self.held(), (2, 110))
 
+    async def test_they_are_named_in_the_order_they_were_given(self) -> None:
+        """Whatever index the database takes: dry runs tell the same."""
+        await self.begin()
+        for media_id in ("a", "b", "c", "d"):
+            await self.media(media_id)
+        rows = await self.selected()
+        wanted = [rows[at] for at in (2, 0, 3, 1)]
+        await self.stores.attributes.set_purpose(OURS, "d", Purpose.PINNED)
+        removed = await self.remove(*wanted)
+        self.assertEqual([mxc.media_id for mxc in removed.media], ["c", "a", "b"])
+
     async def test_a_shared_object_goes_with_the_last_record(self) -> None:
         await self.begin()
         for media_id in ("a", "b"):

@@ -141,15 +141,32 @@ class DeleteOfUserTests(SynapseAdminCase):
         other = await self.upload(png(90, 90), token="bob-token")
 
         answer = await self.ask("DELETE", f"/users/{ALICE}/media?limit=2")
-        self.assertEqual(answer["total"], 2)
-        self.assertEqual(set(answer["deleted_media"]), set(ids[1:]))
+        self.assertEqual(answer, {"deleted_media": ids[:0:-1], "total": 2})
         answer = await self.ask("DELETE", f"/users/{ALICE}/media", "local-token")
         self.assertEqual(answer, {"deleted_media": ids[:1], "total": 1})
         self.assertTrue(await self.exists(other))
 
+    async def test_a_page_in_any_order(self) -> None:
+        ids = [await self.upload(bytes(size), "a/b") for size in (30, 10, 20)]
+        path = f"/users/{ALICE}/media?order_by=media_length&limit=1"
+        answer = await self.ask("DELETE", f"{path}&dir=b")
+        self.assertEqual(answer["deleted_media"], ids[:1])
+        answer = await self.ask("DELETE", f"{path}&dir=f&from=1")
+        self.assertEqual(answer["deleted_media"], ids[2:])
+        self.assertTrue(await self.exists(ids[1]))
+
     async def test_other_servers_users(self) -> None:
         answer = await self.call("DELETE", "/users/@x:far.example/media")
         self.assertEqual(answer.status, 400)
+
+    async def test_wrong_parameters(self) -> None:
+        media_id = await self.upload(png())
+        for query in ("from=-1", "limit=x", "order_by=size", "dir=up"):
+            answer = await self.call("DELETE", f"/users/{ALICE}/media?{query}")
+            self.assertEqual(
+                (answer.status, answer.json["errcode"]), (400, "M_INVALID_PARAM")
+            )
+        self.assertTrue(await self.exists(media_id))
 
 
 class PurgeCacheTests(SynapseAdminCase):
