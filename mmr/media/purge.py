@@ -16,7 +16,6 @@ from mmr.media.audit import AuditLog, RunningAction
 from mmr.media.purge_estimate import PurgeEstimate
 from mmr.media.selection import Order, Reach, Selection, Skipped
 from mmr.storage.database import Database
-from mmr.storage.media_filter import MediaFilter
 from mmr.storage.removal import RemovalStore, Removed
 from mmr.storage.selection import SelectedMedia, SelectionStore
 from mmr.storage.thumbnails import ThumbnailStore
@@ -189,7 +188,7 @@ class Purge:
             page, place = await self._selections.page(wanted, place, _BATCH)
             rows = [row for row in page if reach.covers(row)]
             if len(rows) < len(page):
-                if _is_single(selection.filter):
+                if selection.is_single:
                     raise forbidden()
                 for row in page:
                     if not reach.covers(row):
@@ -205,7 +204,3 @@ class Purge:
         removed = self._removal.remove_txn(txn, rows, self._our_servers())
         action.add_txn(txn, len(removed.media), removed.bytes)
         return removed
-
-
-def _is_single(wanted: MediaFilter) -> bool:
-    return wanted.media is not None and len(wanted.media) == 1

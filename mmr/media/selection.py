@@ -18,10 +18,12 @@ class Selection:
     Attributes:
         filter: Which records.
         target: The same in words, for the audit log: an MXC URI, a user id, ….
+        is_single: One media that was named: to purge it out of reach is refused.
     """
 
     filter: MediaFilter
     target: str
+    is_single: bool = False
 
     def created_before(self, before_ts: int | None) -> Selection:
         """Only what was created before this time (ms); None: no change."""
@@ -34,7 +36,7 @@ class Selection:
 
 def one(mxc: Mxc) -> Selection:
     """One media."""
-    return Selection(MediaFilter(media=(mxc,)), str(mxc))
+    return Selection(MediaFilter(media=(mxc,)), str(mxc), is_single=True)
 
 
 def many(media: Iterable[Mxc], target: str) -> Selection:

@@ -123,6 +123,8 @@ class DatastoresServlet:
             transfer.DEFAULT_BYTES_PER_SECOND,
             "Error parsing bytes_per_second",
         )
+        if rate < 0:
+            raise bad_request("bytes_per_second can't be below zero")
         if source_id == target_id:
             raise bad_request("Source and target datastore cannot be the same")
         for name, datastore_id in (("Source", source_id), ("Target", target_id)):
@@ -134,7 +136,7 @@ class DatastoresServlet:
             await self._stores.transfers.estimate(source_id, before_ts)
         )
         reason = parameters.reason(request.query)
-        params = transfer.TransferParams(source_id, target_id, before_ts, max(0, rate))
+        params = transfer.TransferParams(source_id, target_id, before_ts, rate)
         task = await self._engine.submit(transfer.NAME, attrs.asdict(params))
         await self._audit.note(
             actor_of(request),

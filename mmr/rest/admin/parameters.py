@@ -25,6 +25,8 @@ def before_ts(request: MediaRequest, default: int) -> int:
         MatrixError: 400, also for seconds or µs: they would mean nothing, or all.
     """
     value = request.query.integer("before_ts", default, "Error parsing before_ts")
+    if value < 0:
+        raise invalid_param("before_ts can't be below zero")
     if 0 < value < _LEAST_TIME_MS:
         raise invalid_param(
             "before_ts is in milliseconds since 1970, and this looks like seconds:"

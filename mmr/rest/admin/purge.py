@@ -138,7 +138,8 @@ class PurgeServlet:
         before_ts = parameters.optional_before_ts(request)
         reach = await reach_of(request, self._sessions)
         found = await self._sessions.room_media(request, room_id)
-        uris = found.local + (found.remote if reach.is_global else ())
+        # What is out of reach is listed as skipped (R89).
+        uris = found.local + found.remote
         wanted = selections.many(parameters.known_uris(uris), room_id)
         return await self._answer(request, wanted.created_before(before_ts), reach)
 

@@ -112,7 +112,8 @@ class QuarantineServlet:
     ) -> tuple[Selection, Reach]:
         reach = await reach_of(request, self._sessions)
         found = await self._sessions.room_media(request, room_id)
-        uris = found.local + (found.remote if reach.is_global else ())
+        # What is out of reach is listed as skipped (R89).
+        uris = found.local + found.remote
         return selections.many(parameters.known_uris(uris), room_id), reach
 
     async def _user(

@@ -83,12 +83,11 @@ class BadInputTests(AdminCase):
             f"purge/user/{_USER}?",
             f"purge/server/{HOST}?",
         ):
-            for value in ("1700000000", _HUGE, "-", "tomorrow"):
+            for value in ("1700000000", _HUGE, "-", "-1", "tomorrow"):
                 answer = await self.post(f"{path}before_ts={value}")
                 self.assertEqual(answer.status, 400, (path, value, answer))
             answer = await self.post(f"{path}before_ts=1700000000")
             self.assertIn("1700000000000", answer.json["error"])
-            self.assertEqual((await self.post(f"{path}before_ts=-1")).status, 200)
         self.assertEqual(await self.count("media"), 1)
 
     async def test_refused_calls_leave_no_trace(self) -> None:

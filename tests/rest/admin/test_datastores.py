@@ -147,6 +147,7 @@ class ListingTests(AdminDatastoreCase):
             ("/datastores/folder/transfer_to/bucket?before_ts=soon", 400),
             # Seconds would move nothing, in silence.
             ("/datastores/folder/transfer_to/bucket?before_ts=1700000000", 400),
+            ("/datastores/folder/transfer_to/bucket?bytes_per_second=-1", 400),
         ):
             answer = await self.request("POST", BASE + path, token="admin-token")
             self.assertEqual(answer.status, status, path)

@@ -22,7 +22,9 @@ class PurgeTests(AdminCase):
         media_id = await self.upload(png())
         await self.thumbnail(media_id)
         path = f"{MEDIA}/download/{HOST}/{media_id}"
-        answer = await self.request("DELETE", path)
+        with self.assertLogs("mmr.media.audit", "INFO") as logs:
+            answer = await self.request("DELETE", path)
+        self.assertIn(f"purge by {ALICE}: mxc://{HOST}/{media_id}", logs.output[0])
         self.assertEqual((answer.status, answer.json["purged"]), (200, True))
         self.assertEqual((await self.download(media_id)).status, 404)
         self.assertEqual(await self.count("thumbnails"), 0)
@@ -167,14 +169,40 @@ class PurgeTests(AdminCase):
         path = f"purge/room/{path_of(ROOM)}"
         answer = await self.post(f"{path}?before_ts={_LONG_AGO}")
         self.assertEqual(answer.json["affected"], [])
-        answer = await self.post(path, token="carol-token")
-        self.assertEqual(answer.json["affected"], mxcs[:1])
+        out_of_reach = [{"mxc": mxcs[1], "reason": "not_permitted"}]
+        for affected in (mxcs[:1], []):
+            answer = await self.post(path, token="carol-token")
+            self.assertEqual(answer.status, 200)
+            self.assertEqual(answer.json["affected"], affected)
+            # R89.
+            self.assertEqual(answer.json["skipped"], out_of_reach)
+            # Nor is it refused when there is nothing else.
+            self.homeserver.room_media[ROOM]["local"] = []
         answer = await self.post(path)
         self.assertEqual(answer.json["affected"], mxcs[1:])
         paths = [seen.path for seen in self.homeserver.requests if "room" in seen.path]
         self.assertEqual(set(paths), {f"/_synapse/admin/v1/room/{path_of(ROOM)}/media"})
         answer = await self.post(path, token=TOKENS["shared secret"])
         self.assertEqual(answer.status, 403)
+
+    async def test_all_of_another_server(self) -> None:
+        """And of no other; its ids are not ours to reserve."""
+        ours, theirs, others = [
+            await self.upload(png(color=color)) for color in ("red", "green", "blue")
+        ]
+        await self.insert_remote(theirs)
+        await self.insert_remote(others, "other.example")
+        for query in ("?dry_run=true", ""):
+            answer = await self.post(f"purge/server/remote.example{query}")
+            self.assertEqual(
+                answer.json["affected"], [f"mxc://remote.example/{theirs}"]
+            )
+        self.assertEqual(await self.count("media"), 2)
+        self.assertEqual(await self.count("reserved_media"), 0)
+        answer = await self.post("quarantine/server/other.example")
+        self.assertEqual(answer.json["affected"], [f"mxc://other.example/{others}"])
+        self.assertEqual((await self.download(ours)).status, 200)
+        await self.check_consistent()
 
     async def test_it_goes_on_when_the_admin_leaves(self) -> None:
         for number in range(120):
@@ -250,9 +278,14 @@ class PurgeTests(AdminCase):
 
     async def test_purges_are_logged_with_who_and_why(self) -> None:
         media_id = await self.upload(png())
-        await self.post(
-            f"purge/{HOST}/{media_id}?reason=too%20red", token="carol-token"
-        )
+        with self.assertLogs("mmr.media.audit", "INFO") as logs:
+            await self.post(
+                f"purge/{HOST}/{media_id}?reason=too%20red", token="carol-token"
+            )
+        [line] = logs.output
+        for part in (LOCAL_ADMIN, "purge", f"mxc://{HOST}/{media_id}", "'too red'"):
+            self.assertIn(part, line)
+        self.assertIn(f"1 media, {len(png())} bytes", line)
         [entry] = (await self.read("audit")).json["entries"]
         self.assertEqual(entry["actor"], LOCAL_ADMIN)
         self.assertEqual(entry["action"], "purge")

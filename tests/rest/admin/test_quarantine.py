@@ -15,7 +15,7 @@ from mmr.media.commit import ObjectCommitter
 from mmr.thumbnailing.pool import ThumbnailPool
 
 from tests.harness import ALICE, HOST, png
-from tests.rest.admin.case import MEDIA, ROOM, AdminCase, path_of
+from tests.rest.admin.case import MEDIA, ROOM, TOKENS, AdminCase, path_of
 from tests.wire import Answer
 
 _ROUTES = (
@@ -84,12 +84,12 @@ class QuarantineTests(AdminCase):
     async def test_running_downloads_are_cut(self) -> None:
         """However slowly their clients read (R85)."""
         media_id = await self.upload(os.urandom(20 << 20), "video/mp4")
-        wires = [await self.wire() for _ in range(5)]
+        wires = [await self.wire() for _ in range(10)]
         for wire in wires:
             wire.transport.pauseProducing()  # type: ignore[union-attr]
             path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
             wire.send(self.head("GET", path))
-        await self.eventually(lambda: len(self.server.serving) == 5)
+        await self.eventually(lambda: len(self.server.serving) == 10)
         await self.post(f"quarantine/{HOST}/{media_id}")
         self.assertEqual(len(self.server.serving), 0)
         for wire in wires:
@@ -211,6 +211,34 @@ class QuarantineTests(AdminCase):
             ],
         )
         self.assertEqual((await self.download(pinned)).status, 200)
+
+    async def test_media_of_a_room_that_is_out_of_reach_is_listed(self) -> None:
+        """R89: for admins of a homeserver, other servers' media."""
+        local, remote = [await self.upload(png(color=c)) for c in ("red", "blue")]
+        await self.insert_remote(remote)
+        uris = [f"mxc://{HOST}/{local}", f"mxc://remote.example/{remote}"]
+        self.homeserver.room_media[ROOM] = {"local": uris[:1], "remote": uris[1:]}
+        path = f"quarantine/room/{path_of(ROOM)}"
+        answer = await self.post(path, token="carol-token")
+        self.assertEqual(answer.json["affected"], uris[:1])
+        skipped = [{"mxc": uris[1], "reason": "not_permitted"}]
+        self.assertEqual(answer.json["skipped"], skipped)
+        self.assertEqual((await self.post(path)).json["affected"], uris[1:])
+
+    async def test_nobody_gets_around_it_with_synapses_parameter(self) -> None:
+        """R90: neither admins nor others, warm or cold."""
+        media_id = await self.upload(png())
+        await self.download(media_id)
+        await self.post(f"quarantine/{HOST}/{media_id}")
+        bypass = "admin_unsafely_bypass_quarantine=true"
+        path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}?{bypass}"
+        for _ in range(2):
+            for role, token in TOKENS.items():
+                expected = 401 if token is None else 404
+                answer = await self.get(path, token=token)
+                self.assertEqual(answer.status, expected, role)
+            self.server.media_records.clear()
+            await self.server.content_cache.clear()
 
     async def test_local_admins_are_kept_to_their_server(self) -> None:
         """Also by a hash that others share (R48, R84)."""
