@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmr.datastores.registry import Place
+from mmr.datastores.s3_options import s3_options
 from mmr.datastores.s3_urls import locate
 
 PLACES = [
@@ -39,3 +40,17 @@ def test_only_our_own_buckets_are_meant(
     url: str, found: tuple[str, str] | None
 ) -> None:
     assert locate(PLACES, url) == found
+
+
+def test_urls_that_never_end_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """R88: at the start, unless they are signed."""
+    opts = {
+        "endpoint": "s3.example",
+        "bucketName": "b",
+        "publicBaseUrl": "https://cdn.example/",
+    }
+    s3_options("one", {**opts, "presignedRedirects": "true"})
+    assert caplog.messages == []
+    s3_options("one", opts)
+    [said] = caplog.messages
+    assert "'one': publicBaseUrl sends clients to URLs that nobody checks" in said

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from typing import ClassVar
+
+from PIL import Image
 
 from twisted.internet.defer import Deferred
 
 from mmr.limits.callers import CallerLimits
 
 from tests.harness import HOST, ServerCase, png
+from tests.rest.remote_case import RemoteCase
 
 LIMITS = {
     "enabled": True,
@@ -198,3 +203,40 @@ class DownloadTests(ServerCase):
         media_id = await self.upload(png(400, 300))
         answer = await self.thumbnail(media_id)
         await self.charged(len(answer.body))
+
+
+class StrangersTests(RemoteCase):
+    """With ``freezeUnauthenticatedMedia`` off, as in old MMR."""
+
+    config: ClassVar = {
+        "repo": {"freezeUnauthenticatedMedia": False},
+        "rateLimit": {**LIMITS, "requestsPerSecond": 1000, "burst": 1000},
+    }
+
+    def level(self) -> float:
+        buckets = self.server.caller_limits.buckets["downloads"]
+        return buckets.level("address 127.0.0.1")
+
+    async def test_what_they_have_fetched_and_drawn_is_their_addresss(self) -> None:
+        """R41, R80: and the next one is refused when that is too much."""
+        self.reply_file(bytes(5000), "application/octet-stream")
+        prefix = "/_matrix/media/v3"
+        path = self.path(prefix=f"{prefix}/download")
+        self.assertEqual((await self.get(path, token=None)).status, 200)
+        await self.eventually(lambda: 4500 < self.level() <= 5000)
+
+        noise = io.BytesIO()
+        Image.frombytes("RGB", (128, 128), os.urandom(128 * 128 * 3)).save(noise, "PNG")
+        media_id = await self.upload(noise.getvalue())
+        query = "width=32&height=32&method=crop"
+        before = self.level()
+        drawn = await self.get(
+            f"{prefix}/thumbnail/{HOST}/{media_id}?{query}", token=None
+        )
+        self.assertEqual(drawn.status, 200)
+        self.assertGreater(len(drawn.body), 2000)
+        await self.eventually(lambda: self.level() > before + 1000)
+
+        statuses = [(await self.get(path, token=None)).status for _ in range(3)]
+        self.assertEqual(statuses[-1], 429)
+        self.assertEqual((await self.get(path)).status, 200)

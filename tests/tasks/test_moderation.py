@@ -268,6 +268,23 @@ class QuarantineTests(ModerationCase):
         self.assertEqual(answer.json["num_quarantined"], 3)
         self.assertIn("task_id", answer.json)
 
+    async def test_a_cancelled_one_says_so_and_can_be_ordered_again(self) -> None:
+        ids = await self.fill()
+        gate = self.gate(self.server.quarantine, "quarantine")
+        asking = self.start(f"quarantine/user/{USER}")
+        await gate.reached
+        self.assertEqual((await self.post("tasks/1/cancel")).status, 200)
+        gate.opened.callback(None)
+        answer = await asking
+        self.assertEqual(answer.status, 409)
+        self.assertIn("cancelled", answer.json["error"])
+        [entry] = (await self.read("audit?action=quarantine")).json["entries"]
+        self.assertEqual((entry["affected"], entry["error"]), (4, "TaskCancelled"))
+        answer = await self.post(f"quarantine/user/{USER}")
+        self.assertEqual(answer.json["num_quarantined"], 3)
+        for media_id in ids:
+            self.assertEqual((await self.download(media_id)).status, 404)
+
     async def test_a_silent_process_is_replaced(self) -> None:
         ids = await self.fill()
         gate = self.gate(self.server.quarantine, "quarantine", 2)

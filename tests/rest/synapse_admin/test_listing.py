@@ -229,6 +229,17 @@ class StatisticsTests(SynapseAdminCase):
         page = await self.ask("GET", self.PATH + "?limit=1")
         self.assertEqual((page["next_token"], page["total"]), (1, 2))
 
+    async def test_both_ends_of_a_time_are_included(self) -> None:
+        media_id = await self.upload(b"c" * 50, "text/plain", token="bob-token")
+        await self.last_access(media_id, 1_600_000_000_000)
+        for query, expected in (
+            ("?from_ts=1600000000000&until_ts=1600000000001", [BOB]),
+            ("?from_ts=1599999999999&until_ts=1600000000000", [BOB]),
+            ("?from_ts=1600000000001&until_ts=1600000000002", []),
+            ("?from_ts=1599999999998&until_ts=1599999999999", []),
+        ):
+            self.assertEqual(await self.users(query), expected, query)
+
     async def test_wrong_parameters(self) -> None:
         for query in (
             "order_by=name",
