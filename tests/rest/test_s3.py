@@ -27,6 +27,7 @@ class S3ServerCase(ServerCase):
     async def setUp(self) -> None:
         self.bucket = new_bucket()
         self.config = {  # type: ignore[misc]
+            **self.config,
             "datastores": [
                 {
                     "type": "s3",
@@ -34,7 +35,7 @@ class S3ServerCase(ServerCase):
                     "forKinds": ["all"],
                     "opts": bucket_options(self.bucket, **self.options),
                 }
-            ]
+            ],
         }
         await super().setUp()
         self.raw: Any = raw_client(moto_endpoint())
@@ -143,6 +144,37 @@ class PublicRedirectTests(S3ServerCase):
             self.assertEqual((parts.netloc, parts.query), ("cdn.example", ""))
             self.assertTrue(parts.path.startswith("/media/"))
             self.assertTrue(url.isascii() and url.isprintable())
+
+
+class WarmRedirectTests(S3ServerCase):
+    """What is in memory goes out from there."""
+
+    config: ClassVar[dict[str, Any]] = {
+        "downloads": {"cache": {"enabled": True, "minDownloads": 1}}
+    }
+    options: ClassVar[dict[str, str]] = {
+        "publicBaseUrl": "https://cdn.example/media/",
+    }
+    warm_status = 200
+
+    async def test_bytes_in_memory_are_given_from_there_or_not(self) -> None:
+        media_id = await self.upload(b"data")
+        self.assertEqual((await self.download(media_id)).status, 307)
+        old = f"/_matrix/media/v3/download/{HOST}/{media_id}"
+        for _ in range(3):
+            self.assertEqual((await self.get(old)).body, b"data")
+        answer = await self.download(media_id)
+        self.assertEqual(answer.status, self.warm_status)
+
+
+class RedirectWhenCachedTests(WarmRedirectTests):
+    """Unless ``redirectWhenCached`` says otherwise."""
+
+    options: ClassVar[dict[str, str]] = {
+        **WarmRedirectTests.options,
+        "redirectWhenCached": "true",
+    }
+    warm_status = 307
 
 
 class PresignedRedirectTests(S3ServerCase):
