@@ -8,13 +8,19 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 
 from mmr.interop.foreign_database import ForeignDatabase, open_sqlite
 
+from tests.datastores.s3_server import (
+    bucket_options,
+    moto_endpoint,
+    new_bucket,
+    raw_client,
+)
 from tests.harness import ALICE, HOST, ServerCase, jpeg
 from tests.interop.synapse_tables import OLD_TABLES, TABLES, create, insert
 
@@ -31,6 +37,7 @@ class SynapseCase(ServerCase):
 
     timeout = 120
     tables = TABLES
+    more_opts: ClassVar[dict[str, str]] = {}
 
     async def setUp(self) -> None:
         self.synapse_folder = self.make_folder()
@@ -58,7 +65,7 @@ class SynapseCase(ServerCase):
                 {
                     "type": "synapse",
                     "id": "old",
-                    "opts": {"path": str(self.synapse_media)},
+                    "opts": {"path": str(self.synapse_media), **self.more_opts},
                 },
             ]
         }
@@ -317,6 +324,50 @@ class OldSynapseTests(SynapseCase):
         await self.assert_served({(HOST, "AbCdLocal"): PHOTO, (REMOTE, "remote"): BIG})
         record = await self.record("AbCdLocal")
         self.assertEqual(record.sha256_hash, hashlib.sha256(PHOTO).hexdigest())
+
+
+class BucketTests(SynapseCase):
+    """synapse-s3-storage-provider has moved files to its bucket, and deleted them."""
+
+    async def setUp(self) -> None:
+        self.bucket = new_bucket()
+        opts = {"prefix": "synapse/", **bucket_options(self.bucket)}
+        self.more_opts = opts  # type: ignore[misc]
+        self.raw: Any = raw_client(moto_endpoint())
+        await super().setUp()
+
+    def move_off(self, path: Path) -> str:
+        """Gives the key."""
+        key = f"synapse/{path.relative_to(self.synapse_media)}"
+        self.raw.put_object(Bucket=self.bucket, Key=key, Body=path.read_bytes())
+        path.unlink()
+        return key
+
+    def keys(self) -> set[str]:
+        found = self.raw.list_objects_v2(Bucket=self.bucket)
+        return {item["Key"] for item in found["Contents"]}
+
+    async def test_both_places_are_served_at_once_and_copied_later(self) -> None:
+        self.add_local("AbCdHere", b"in the folder")
+        keys = {self.move_off(self.add_local("AbCdGone", BIG))}
+        keys.add(self.move_off(self.add_remote("remote", PHOTO)))
+        contents = {
+            (HOST, "AbCdHere"): b"in the folder",
+            (HOST, "AbCdGone"): BIG,
+            (REMOTE, "remote"): PHOTO,
+        }
+        code, out, said = await self.adopt()
+        self.assertEqual((code, out, "registered: 3" in said), (0, "", True), said)
+        await self.assert_served(contents)
+        part = await self.fetch(HOST, "AbCdGone", headers={"Range": "bytes=5-14"})
+        self.assertEqual((part.status, part.body), (206, BIG[5:15]))
+        self.assertEqual(self.files(), [])
+        self.assertEqual(await self.transfer(), "")
+        await self.restart()
+        await self.assert_served(contents)
+        self.assertEqual(len(self.files()), 3)
+        await self.server.sweep.delete_queued()
+        self.assertEqual(self.keys(), keys)
 
 
 class ForeignObjectTests(SynapseCase):

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.datastores.faulty_s3 import Fault, FaultyS3, error, reset, reset_after
+from tests.datastores.faulty_s3 import (
+    Fault,
+    FaultyS3,
+    ends_after,
+    error,
+    reset,
+    reset_after,
+)
 from tests.datastores.s3_server import (
     bucket_options,
     moto_endpoint,
@@ -98,10 +105,12 @@ def test_s3_fails_in_every_way(make_server: MakeServer) -> None:
     cluster = Cluster(make_server, {"type": "s3", "opts": opts}, numbers=(0,))
     faults: list[Fault] = [
         error(403, "AccessDenied"),
+        error(404, "NoSuchBucket"),
         error(500, "InternalError"),
         error(503, "SlowDown"),
         reset,
         reset_after(1000),
+        ends_after(1000),
     ]
     try:
         cluster.start()

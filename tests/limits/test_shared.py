@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from twisted.internet import reactor
 
 from mmr.cluster.redis import Redis
@@ -10,6 +12,8 @@ from mmr.limits.shared import SharedBuckets
 from mmr.util.clock import Clock
 
 from tests.cluster.cases import ClusterCase, config_of
+from tests.cluster.test_processes import TwoServersCase
+from tests.redis import RedisServer
 
 
 class SharedTests(ClusterCase):
@@ -82,3 +86,54 @@ class SharedTests(ClusterCase):
         buckets.add("a", 5)
         await share.share()
         self.assertApproximates(buckets.level("a"), 10, 1)
+
+
+class TwoServersTests(TwoServersCase):
+    """Over HTTP: each would let four requests pass."""
+
+    __test__: ClassVar[bool] = True
+
+    async def setUp(self) -> None:
+        self.redis = RedisServer()
+        self.redis.start()
+        self.addCleanup(self.redis.remove)
+        self.config = {  # type: ignore[misc]
+            "redis": {
+                "enabled": True,
+                "shards": [{"name": "one", "addr": self.redis.address}],
+            },
+            "rateLimit": {
+                "enabled": True,
+                "requestsPerSecond": 0.01,
+                "burst": 4,
+                "pathsPerClient": 1,
+            },
+        }
+        await super().setUp()
+
+    async def at_first(self, token: str) -> int:
+        return (await self.get(self.download_path("nothing"), token=token)).status
+
+    async def at_other(self, token: str) -> int:
+        path = self.download_path("nothing")
+        return (await self.at_second(path, token=token)).status
+
+    async def test_what_one_let_pass_counts_at_the_other(self) -> None:
+        """R80: and while Redis is away, requests still succeed."""
+        first, second = self.server.shared_limits, self.second.shared_limits
+        assert first is not None
+        assert second is not None
+        statuses = [await self.at_first("alice-token") for _ in range(5)]
+        self.assertEqual(statuses, [404] * 4 + [429])
+        await first.share()
+        # It learns of the others when it has something to tell them.
+        self.assertEqual(await self.at_other("alice-token"), 404)
+        await second.share()
+        self.assertEqual(await self.at_other("alice-token"), 429)
+        self.assertEqual(await self.at_other("bob-token"), 404)
+
+        self.redis.kill()
+        statuses = [await self.at_first("guest-token") for _ in range(4)]
+        statuses += [await self.at_other("guest-token") for _ in range(4)]
+        self.assertEqual(statuses, [404] * 8)
+        self.assertEqual(await self.at_other("guest-token"), 429)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from typing import Any, ClassVar
 
 import yaml
@@ -362,6 +363,19 @@ class DomainDatastoreTests(RunCase):
         export = await self.server.exports.find(export_id)
         assert export is not None
         self.assertEqual({part.name.datastore_id for part in export.parts}, {"folder"})
+
+
+class LargeFilesTests(ExportCase):
+    async def test_memory_holds_no_file_whole(self) -> None:
+        await self.upload(os.urandom(30_000_000))
+        tracemalloc.start()
+        try:
+            await self.start()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        self.assertEqual((await self.task())["error_message"], "")
+        self.assertLess(peak, 15_000_000)
 
 
 class ManyFilesTests(ExportCase):
