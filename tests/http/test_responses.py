@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,84 +10,18 @@ from hypothesis import strategies as st
 
 from twisted.internet.defer import Deferred
 
-from mmr.errors import forbidden, not_found, rate_limited, unrecognized
-from mmr.http.admission import NoLimits
+from mmr.errors import forbidden, not_found, rate_limited
 from mmr.http.ranges import ByteRange, parse_range
 from mmr.http.request import MediaRequest
 from mmr.http.responses import (
     BytesResponse,
     JsonResponse,
-    MediaResponse,
     RedirectResponse,
     Response,
 )
-from mmr.types import Access, Requester
 
-from tests.http.support import HEAD, HttpTestCase, OpenGuard, Reply, a_route
-
-BODY = bytes(range(256)) * 40
-SHA256 = hashlib.sha256(BODY).hexdigest()
-ETAG = b'"%s"' % SHA256.encode()
-
-
-class FileObject:
-    """An open file; `is_file` False makes it an object that must be read."""
-
-    def __init__(self, content: bytes, is_file: bool = True) -> None:
-        self._file = tempfile.TemporaryFile()
-        self._file.write(content)
-        self._file.flush()
-        self._is_file = is_file
-        self.reads = 0
-        self.is_closed = False
-
-    def fileno(self) -> int | None:
-        return self._file.fileno() if self._is_file else None
-
-    async def read(self, offset: int, length: int) -> bytes:
-        self.reads += 1
-        self._file.seek(offset)
-        return self._file.read(length)
-
-    async def close(self) -> None:
-        self.is_closed = True
-        self._file.close()
-
-
-def media(source: Any, **options: Any) -> MediaResponse:
-    options.setdefault("size", len(BODY))
-    options.setdefault("name", "cat.png")
-    options.setdefault("content_type", "image/png")
-    options.setdefault("sha256", SHA256)
-    return MediaResponse(source=source, **options)
-
-
-class ResponseTestCase(HttpTestCase):
-    def serve_response(self, make: Any, **options: Any) -> None:
-        async def handler(request: MediaRequest) -> Response:
-            response = make()
-            if isinstance(response, Exception):
-                raise response
-            assert isinstance(response, Response)
-            return response
-
-        self.serve(a_route("/m", handler, ("GET", "HEAD", "POST")), **options)
-
-    def assert_fixed_headers(self, reply: Reply) -> None:
-        for name, value in {
-            b"x-content-type-options": b"nosniff",
-            b"access-control-allow-origin": b"*",
-            b"x-content-security-policy": b"sandbox;",
-            b"cross-origin-resource-policy": b"cross-origin",
-            b"x-robots-tag": b"noindex, nofollow, noarchive, noimageindex",
-            b"server": b"matrix-media-repo",
-        }.items():
-            self.assertEqual(reply.header(name), value)
-        policy = reply.header(b"content-security-policy")
-        assert policy is not None
-        self.assertTrue(policy.startswith(b"sandbox; default-src 'none';"))
-        self.assertIsNone(reply.header(b"access-control-allow-credentials"))
-        self.assertIsNotNone(reply.header(b"date"))
+from tests.http.answers import BODY, ETAG, FileObject, ResponseTestCase, media
+from tests.http.support import HEAD, a_route
 
 
 class FixedHeaderTests(ResponseTestCase):
@@ -410,95 +342,6 @@ class StreamTests(ResponseTestCase):
         self.assertEqual(closed, [True, True])
         self.assertTrue(file.is_closed)
         self.assertTrue(all(request.is_gone for request in self.finished))
-
-
-class AccessTests(ResponseTestCase):
-    async def test_who_may_not_pass_causes_no_work(self) -> None:
-        """R40, R6: nothing is decided before the guard has spoken."""
-
-        class Closed(OpenGuard):
-            def cached(self, request: MediaRequest, access: Access) -> None:
-                return None
-
-            async def authenticate(
-                self, request: MediaRequest, access: Access
-            ) -> Requester:
-                raise forbidden()
-
-        self.serve_response(lambda: AssertionError("reached"), guard=Closed())
-        reply = await self.get(b"/m", b"If-None-Match: *")
-        self.assertEqual(reply.status, 403)
-
-    async def test_unknown_hosts_are_refused_first(self) -> None:
-        """R75."""
-        self.serve_response(lambda: AssertionError("reached"))
-        reply = await self.ask(b"GET /m HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        self.assertEqual((reply.status, reply.json["errcode"]), (502, "M_UNKNOWN"))
-        self.assertEqual(reply.header(b"content-type"), b"application/json")
-        self.assertNotIn(b"a.example", reply.body)
-
-    async def test_any_host_is_served_where_anyone_may_ask(self) -> None:
-        async def health(request: MediaRequest) -> Response:
-            self.assertRaises(RuntimeError, lambda: request.domain)
-            return JsonResponse({"ok": True})
-
-        self.serve(a_route("/healthz", health, access=Access.ANYONE))
-        reply = await self.ask(b"GET /healthz HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n")
-        self.assertEqual(reply.json, {"ok": True})
-
-    async def test_options_runs_nothing(self) -> None:
-        self.serve_response(lambda: AssertionError("reached"))
-        reply = await self.ask(b"OPTIONS /m HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.assertEqual(reply.status, 204)
-        for name in (b"allow", b"access-control-allow-methods"):
-            self.assertEqual(reply.header(name), b"GET, HEAD, POST, OPTIONS")
-
-    async def test_wrong_methods_are_told_the_right_ones(self) -> None:
-        self.serve_response(lambda: AssertionError("reached"))
-        reply = await self.ask(b"DELETE /m HTTP/1.1\r\n" + HEAD + b"\r\n")
-        self.assertEqual(reply.status, 405)
-        self.assertEqual(reply.json["errcode"], "M_UNRECOGNIZED")
-        self.assertEqual(reply.header(b"allow"), b"GET, HEAD, POST, OPTIONS")
-
-    async def test_limits_are_asked_for_the_unknown_and_the_known(self) -> None:
-        class OneLimit(NoLimits):
-            def unproven(self, request: MediaRequest) -> None:
-                raise rate_limited(1500)
-
-            def proven(self, request: MediaRequest) -> None:
-                request.add_header(b"RateLimit-Remaining", b"0")
-
-        self.serve(caller_limits=OneLimit())
-        reply = await self.get(b"/nowhere")
-        self.assertEqual(reply.status, 429)
-        self.assertEqual(reply.header(b"retry-after"), b"2")
-        self.assertEqual(reply.header(b"access-control-allow-origin"), b"*")
-        reply = await self.get(b"/hello")
-        self.assertEqual(reply.header(b"ratelimit-remaining"), b"0")
-
-    async def test_handlers_see_the_request(self) -> None:
-        seen: list[MediaRequest] = []
-
-        async def handler(request: MediaRequest, server: str) -> Response:
-            seen.append(request)
-            if server == "unknown":
-                raise unrecognized()
-            return JsonResponse({"server": server})
-
-        self.serve(a_route("/x/:server", handler))
-        target = b"/x/a%3A1%2Fb?q=1&q=2"
-        reply = await self.get(target, b"X-Forwarded-For: 192.0.2.7, 10.0.0.1")
-        self.assertEqual(reply.json, {"server": "a:1/b"})
-        request = seen[0]
-        self.assertEqual(request.method, b"GET")
-        self.assertEqual(request.path_text, "/x/a%3A1%2Fb")
-        self.assertEqual(request.host, "example.org")
-        self.assertEqual(request.query.text("q"), "1")
-        self.assertEqual(request.client_address, "192.0.2.7")
-        self.assertRegex(request.request_id, r"GET-[0-9]+\Z")
-        headers = request.requestHeaders
-        self.assertEqual(headers.getRawHeaders("Host"), ["example.org"])
-        self.assertEqual((await self.get(b"/x/unknown")).status, 404)
 
 
 @given(st.binary(max_size=40), st.integers(1, 2**40), st.integers(0, 2**24))
