@@ -159,6 +159,9 @@ class StubHomeserver:
         if user not in self.admins:
             return error_reply(403, "M_FORBIDDEN")
         page = self.admin_pages.get(target, 404)
+        if target.startswith("/_synapse/admin/v2/users/"):
+            known = unquote(target.rpartition("/")[2]) in self.users.values()
+            page = {} if known else 404
         if isinstance(page, int):
             return error_reply(page, "M_UNKNOWN")
         return Reply(200, json.dumps(page).encode())

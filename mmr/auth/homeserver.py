@@ -153,6 +153,24 @@ class HomeserverClient:
             return False
         return status == 200
 
+    async def is_unknown_user(
+        self, user_id: str, token: str, client_address: str
+    ) -> bool:
+        """Whether a Synapse says to its admin that it has no such user.
+
+        Any error means no, and so does another kind of homeserver: nobody can tell.
+        """
+        if self.domain.admin_api_kind != "synapse":
+            return False
+        path = f"/_synapse/admin/v2/users/{quote_segment(user_id)}"
+        try:
+            status, _ = await self._call(
+                "GET", path, token, client_address, breaker=self._admin_breaker
+            )
+        except MatrixError:
+            return False
+        return status == 404
+
     async def room_media(
         self, room_id: str, token: str, client_address: str
     ) -> RoomMedia:

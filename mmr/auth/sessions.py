@@ -80,6 +80,15 @@ class Sessions:
             token, request.client_address
         )
 
+    async def is_unknown_user(self, request: AuthRequest, user_id: str) -> bool:
+        """Whether the caller's homeserver has no such user, as far as it tells."""
+        token = request.requester.token
+        if token is None:
+            return False
+        return await self._homeservers.get(request.domain).is_unknown_user(
+            user_id, token, request.client_address
+        )
+
     async def room_media(self, request: AuthRequest, room_id: str) -> RoomMedia:
         """The media of a room, as the caller's homeserver knows them.
 

@@ -156,6 +156,15 @@ def test_a_users_media(site: Site) -> None:
     assert found["total"] >= 2
 
 
+def test_users_without_media(site: Site) -> None:
+    """A real Synapse says who is no user at all."""
+    site.synapse.register("dora", PASSWORD)
+    for name, status in (("dora", 200), ("nobody", 404)):
+        path = f"/_synapse/admin/v1/users/@{name}:{NAME}/media"
+        answer = site.mmr.request("GET", path, host=NAME, token=site.admin)
+        assert answer.status == status, answer
+
+
 def test_a_rooms_media_quarantined_and_released(site: Site) -> None:
     uris = [site.upload(43), site.upload(44)]
     room = site.room_with(*uris)

@@ -26,7 +26,7 @@ from mmr.rest.admin.rights import actor_of, reach_of, reach_of_server
 from mmr.rest.media_path import parse_mxc
 from mmr.rest.synapse_admin import parameters
 from mmr.rest.synapse_admin.listing import user_media_page
-from mmr.rest.synapse_admin.rights import reach_of_user
+from mmr.rest.synapse_admin.rights import check_known_user, reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.listing import ListingStore
 from mmr.tasks.moderation import Moderation
@@ -110,6 +110,8 @@ class DeletionServlet:
         order, page = user_media_page(request, user_id)
         rows = await self._listing.get_of_user(user_id, order, page)
         ids = [row.media_id for row in rows]
+        if not ids:
+            await check_known_user(request, self._sessions, user_id)
         return await self._delete(request, ids, user_id, reach)
 
     async def on_cache(self, request: MediaRequest) -> Response:

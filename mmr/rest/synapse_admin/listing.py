@@ -12,7 +12,7 @@ from mmr.http.responses import JsonResponse, Response
 from mmr.http.routing import Route
 from mmr.rest.admin.rights import reach_of, reach_of_server
 from mmr.rest.synapse_admin import parameters
-from mmr.rest.synapse_admin.rights import reach_of_user
+from mmr.rest.synapse_admin.rights import check_known_user, reach_of_user
 from mmr.rest.synapse_admin.routes import admin_route
 from mmr.storage.listing import (
     ListedMedia,
@@ -99,6 +99,8 @@ class ListingServlet:
         order, page = user_media_page(request, user_id)
         rows = await self._listing.get_of_user(user_id, order, page)
         total = await self._listing.count_of_user(user_id)
+        if not total:
+            await check_known_user(request, self._sessions, user_id)
         return JsonResponse(
             {
                 "media": [_of_user(row) for row in rows],

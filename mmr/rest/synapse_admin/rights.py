@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmr.auth.sessions import Sessions
-from mmr.errors import forbidden, invalid_param
+from mmr.errors import forbidden, invalid_param, not_found
 from mmr.http.request import MediaRequest
 from mmr.media.selection import Reach
 from mmr.rest.admin.rights import reach_of, reach_of_server
@@ -24,6 +24,18 @@ async def reach_of_user(
         await reach_of(request, sessions)
         raise invalid_param("Invalid user ID")
     return await reach_of_server(request, sessions, server.lower())
+
+
+async def check_known_user(
+    request: MediaRequest, sessions: Sessions, user_id: str
+) -> None:
+    """Ask the homeserver about a user of whom there is nothing here.
+
+    Raises:
+        MatrixError: 404 when it has no such user.
+    """
+    if await sessions.is_unknown_user(request, user_id):
+        raise not_found("Unknown user")
 
 
 def check_quarantine(request: MediaRequest, reach: Reach) -> None:

@@ -166,6 +166,20 @@ class UserMediaTests(SynapseAdminCase):
             },
         )
 
+    async def test_users_whom_the_homeserver_does_not_know(self) -> None:
+        """As far as it tells: to admins of its own."""
+        path = f"/users/@nobody:{HOST}/media"
+        empty = {"media": [], "total": 0}
+        for method in ("GET", "DELETE"):
+            answer = await self.call(method, path, "local-token")
+            self.assertEqual(
+                (answer.status, answer.json["errcode"]), (404, "M_NOT_FOUND")
+            )
+        for token in ("admin-token", SHARED_SECRET):
+            self.assertEqual(await self.ask("GET", path, token), empty)
+        path = f"/users/{BOB}/media"
+        self.assertEqual(await self.ask("GET", path, "local-token"), empty)
+
     async def test_wrong_parameters(self) -> None:
         for query in (
             "from=-1",
