@@ -15,6 +15,7 @@ import pytest
 from tests.harness import png
 from tests.integration.conftest import MakeServer
 from tests.integration.inside import rows
+from tests.integration.moving import run
 from tests.integration.server import Server
 from tests.postgres import create_database
 
@@ -146,6 +147,10 @@ def test_the_walk_through_of_the_manual(adopted: Server) -> None:
     assert {row[:2] for row in after} == {row[:2] for row in before} | {
         (NAME, mxc.rpartition("/")[2])
     }
+    looked = run("fsck", "-config", adopted.config_path)
+    # The part of an export, which was lost before; nothing that anybody uploaded.
+    assert (looked.status, "missing\tstore3\t11/22/part" in looked.out) == (1, True)
+    assert "our own users" not in looked.log
 
 
 _COLUMNS = """
