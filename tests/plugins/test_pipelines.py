@@ -147,6 +147,7 @@ class OcrServer(Resource):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.text = text
+        self.status = 200
         self.pictures: list[bytes] = []
 
     def render_POST(self, request: Any) -> bytes:
@@ -154,13 +155,14 @@ class OcrServer(Resource):
         assert body["trim"] == "\n"
         self.pictures.append(base64.b64decode(body["base64"]))
         request.setHeader(b"content-type", b"application/json")
+        request.setResponseCode(self.status)
         return json.dumps({"result": self.text}).encode()
 
 
 class OcrTests(ServerCase):
     async def setUp(self) -> None:
         self.ocr = OcrServer("Win at the CASINO, free coins")
-        port = reactor.listenTCP(0, Site(self.ocr), interface="127.0.0.1")
+        self.port = port = reactor.listenTCP(0, Site(self.ocr), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         entry = {
             # As in a configuration of MMR's.
@@ -198,6 +200,19 @@ class OcrTests(ServerCase):
     async def test_other_text_passes(self) -> None:
         self.ocr.text = "casino without money"
         self.assertEqual(await self.post(png(800, 600)), 200)
+
+    async def test_a_reader_that_fails_has_read_nothing(self) -> None:
+        """D53, R86: refused for now, and asked about again."""
+        self.ocr.status, self.ocr.text = 500, ""
+        self.assertEqual(await self.post(png(800, 600)), 503)
+        self.ocr.status = 200
+        self.assertEqual(await self.post(png(800, 600)), 200)
+
+    async def test_a_reader_that_is_away_has_read_nothing(self) -> None:
+        """D53, R86."""
+        await self.port.stopListening()
+        self.assertEqual(await self.post(png(800, 600)), 503)
+        self.assertTrue(await self.is_empty())
 
     async def test_others_are_not_looked_at(self) -> None:
         self.assertEqual(await self.post(png(80, 60), token="bob-token"), 200)
