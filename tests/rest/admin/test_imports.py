@@ -15,7 +15,9 @@ from mmr.tasks import imports as imports_module
 from mmr.tasks.consistency import Consistency
 
 from tests.archives.making import WHEN, Archive, part
+from tests.datastores.s3_server import moto_endpoint
 from tests.harness import ALICE, ServerCase
+from tests.rest.admin.test_datastores import AdminDatastoreCase
 from tests.wire import Answer
 
 BASE = "/_matrix/media/unstable/admin"
@@ -428,6 +430,33 @@ class ImportsOnSqlite(ImportCases):
 class ImportsOnPostgres(ImportCases):
     __test__ = True
     engine = "postgres"
+
+
+class FromOurBucket(AdminDatastoreCase):
+    """A manifest may say no more than where objects are (mmr-storage.md §5.3)."""
+
+    async def test_objects_are_taken_over_where_they_are(self) -> None:
+        media_id = await self.upload(b"in the bucket")
+        await self.transfer()
+        record = await self.record(media_id)
+        archive = Archive()
+        url = f"http://{moto_endpoint()}/{self.bucket}/{record.location}"
+        archive.add("moved", b"in the bucket", s3_url=url)
+        elsewhere = "http://127.0.0.1:1/bucket/key"
+        archive.add("strange", b"elsewhere", s3_url=elsewhere)
+        started = await self.admin("POST", "/import", body=archive.manifest_part())
+        await self.admin("POST", f"/import/{started['import_id']}/close")
+        task: Any = {}
+
+        async def is_over() -> bool:
+            task.update(await self.admin("GET", f"/tasks/{started['task_id']}"))
+            return bool(task["is_finished"])
+
+        await self.eventually(is_over)
+        self.assertIn("missing: 1", task["error_message"])
+        self.assertEqual((await self.download("moved")).body, b"in the bucket")
+        self.assertEqual((await self.record("moved")).location, record.location)
+        self.assertEqual(self.keys(), [record.location])
 
 
 class SwitchedOff(ServerCase):
