@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 _DAY_MS = 24 * 3600 * 1000
 _BATCH = 100
+# Previews without a picture are rows and nothing else.
+_PLAIN_BATCH = 1000
 _ALL = 1 << 31
 
 
@@ -66,7 +68,12 @@ class PreviewExpiry:
         days, until = self._days(), self._until()
         if until is None or not await self.is_due():
             return 0
-        removed = await self._store.delete_old_without_image(until)
+        removed = 0
+        while count := await self._store.delete_old_without_image(until, _PLAIN_BATCH):
+            removed += count
+            await report(removed)
+        while await self._store.delete_old_of_mmr(until, _PLAIN_BATCH):
+            await report(removed)
         while batch := await self._store.get_old_with_image(until, _BATCH):
             for preview in batch:
                 await self._store.delete_with_image(preview)

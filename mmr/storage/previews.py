@@ -170,23 +170,37 @@ class PreviewStore:
         )
         return txn.rowcount > 0
 
-    async def delete_old_without_image(self, until: int) -> int:
-        """Delete the previews that have no picture; MMR's own rows, too.
+    async def delete_old_without_image(self, until: int, limit: int) -> int:
+        """Delete some of the previews that have no picture.
 
         Args:
             until: The latest hour that goes, ms since the epoch.
+            limit: As many at most.
 
         Returns:
-            How many of ours went.
+            How many went; 0 at the end.
         """
+        return await self._delete_old(
+            "DELETE FROM mmr_url_previews WHERE (cache_key, bucket_ts) IN"
+            " (SELECT cache_key, bucket_ts FROM mmr_url_previews"
+            " WHERE bucket_ts <= ? AND image_media_id = '' LIMIT ?)",
+            until,
+            limit,
+        )
 
+    async def delete_old_of_mmr(self, until: int, limit: int) -> int:
+        """Delete some of the rows that an MMR left; as `delete_old_without_image`."""
+        return await self._delete_old(
+            "DELETE FROM url_previews WHERE (url, error_code, bucket_ts) IN"
+            " (SELECT url, error_code, bucket_ts FROM url_previews"
+            " WHERE bucket_ts <= ? LIMIT ?)",
+            until,
+            limit,
+        )
+
+    async def _delete_old(self, sql: str, until: int, limit: int) -> int:
         def delete_txn(txn: Transaction) -> int:
-            txn.execute("DELETE FROM url_previews WHERE bucket_ts <= ?", (until,))
-            txn.execute(
-                "DELETE FROM mmr_url_previews"
-                " WHERE bucket_ts <= ? AND image_media_id = ''",
-                (until,),
-            )
+            txn.execute(sql, (until, limit))
             return txn.rowcount
 
         return await self._db.interaction("delete_old_previews", delete_txn)

@@ -135,7 +135,11 @@ class ExpiryTests(StorageTestCase):
             ),
         )
         self.assertEqual(await store.count_around(HOUR + HOUR_MS, 10), (2, 1))
-        self.assertEqual(await store.delete_old_without_image(HOUR + HOUR_MS), 2)
+        for method, counts in (
+            (store.delete_old_without_image, [1, 1, 0]),
+            (store.delete_old_of_mmr, [1, 0]),
+        ):
+            self.assertEqual([await method(HOUR + HOUR_MS, 1) for _ in counts], counts)
         self.assertEqual(await count(db, "mmr_url_previews"), 1)
         self.assertEqual(await count(db, "url_previews"), 0)
 

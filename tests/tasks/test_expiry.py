@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mmr.media import patience
+from mmr.media import patience, preview_expiry
+from mmr.storage.previews import PreviewKey, PreviewRecord, bucket_of
 from mmr.storage.tasks import Progress, TaskStore
 from mmr.tasks import engine
 
-from tests.harness import png
+from tests.harness import HOST, png
 from tests.rest.admin.case import AdminCase
 
 _DAY_MS = 24 * 3600 * 1000
@@ -18,6 +19,7 @@ class ExpiryTests(AdminCase):
     config: ClassVar[dict[str, Any]] = {
         "downloads": {"expireAfterDays": 30},
         "thumbnails": {"expireAfterDays": 60},
+        "urlPreviews": {"expireAfterDays": 10},
     }
 
     async def setUp(self) -> None:
@@ -55,19 +57,43 @@ class ExpiryTests(AdminCase):
         self.assertEqual((await self.download(self.local)).status, 200)
         await self.check_consistent()
 
+    async def test_previews_are_the_third_kind(self) -> None:
+        self.patch(preview_expiry, "_PLAIN_BATCH", 2)
+        self.patch(engine, "_REPORT_SECONDS", 0.0)
+        store, now = self.server.stores.previews, self.server.clock.time_ms()
+        for number in range(5):
+            key = PreviewKey(HOST, f"https://site.example/{number}", "en")
+            record = PreviewRecord("", "", "", "", "")
+            await store.insert_preview(key, bucket_of(now), record)
+        self.assertEqual(await self.run_tasks(), [])
+        self.later(11)
+        seen = self.note_reports()
+        [task] = await self.run_tasks()
+        self.assertEqual(task["task_name"], "recurring_purge_previews")
+        self.assertEqual((task["is_finished"], task["error_message"]), (True, ""))
+        self.assertEqual(seen, [(0, 0), (2, 5), (4, 5), (5, 5), (5, 5)])
+        self.assertEqual(await self.count("mmr_url_previews"), 0)
+
+    def note_reports(self) -> list[tuple[int, int]]:
+        """From now on, what tasks say of themselves: done and total."""
+        seen: list[tuple[int, int]] = []
+        report = TaskStore.report
+
+        async def noting(
+            store: TaskStore, task: int, progress: Any, *rest: Any
+        ) -> bool:
+            seen.append((progress.done, progress.total))
+            return await report(store, task, progress, *rest)
+
+        self.patch(TaskStore, "report", noting)
+        return seen
+
     async def test_it_shows_how_much_there_is_from_the_start(self) -> None:
         for number in range(120):
             media_id = await self.upload(b"%d" % number, "a/b")
             await self.insert_remote(media_id)
         self.later(31)
-        totals: list[tuple[int, int]] = []
-        report = TaskStore.report
-
-        async def seen(store: TaskStore, task: int, progress: Any, *more: Any) -> bool:
-            totals.append((progress.done, progress.total))
-            return await report(store, task, progress, *more)
-
-        self.patch(TaskStore, "report", seen)
+        totals = self.note_reports()
         self.patch(engine, "_REPORT_SECONDS", 0.0)
         [task] = await self.run_tasks()
         self.assertEqual(
