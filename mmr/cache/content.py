@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import attrs
@@ -78,6 +78,16 @@ class ContentCache(Protocol):
 
     def forget(self, sha256_hash: str) -> None:
         """Do in this process what another process's `remove` asks for."""
+        ...
+
+    async def drop(self, contents: Collection[str]) -> None:
+        """Let go of contents that were purged, here and where they are shared. Unlike
+        what was removed, they may come back at once.
+        """
+        ...
+
+    def drop_here(self, sha256_hash: str) -> None:
+        """Do in this process what another process's `drop` asks for."""
         ...
 
     async def clear(self) -> None:
@@ -177,9 +187,20 @@ class InProcessContentCache:
 
     def forget(self, sha256_hash: str) -> None:
         """See `ContentCache.forget`."""
-        self._drop(sha256_hash)
+        self.drop_here(sha256_hash)
         pause = max(_MIN_REMOVED_SECONDS, self._config.min_evicted_time_seconds)
         self._bar(sha256_hash, pause)
+
+    async def drop(self, contents: Collection[str]) -> None:
+        """See `ContentCache.drop`."""
+        for sha256_hash in contents:
+            self.drop_here(sha256_hash)
+
+    def drop_here(self, sha256_hash: str) -> None:
+        """See `ContentCache.drop_here`."""
+        entry = self._entries.pop(sha256_hash, None)
+        if entry is not None:
+            self.size_bytes -= len(entry.data)
 
     async def clear(self) -> None:
         """See `ContentCache.clear`."""
@@ -241,14 +262,9 @@ class InProcessContentCache:
         return found
 
     def _evict(self, sha256_hash: str, reason: str) -> None:
-        self._drop(sha256_hash)
+        self.drop_here(sha256_hash)
         self._bar(sha256_hash, self._config.min_evicted_time_seconds)
         self._on_evict(reason)
-
-    def _drop(self, sha256_hash: str) -> None:
-        entry = self._entries.pop(sha256_hash, None)
-        if entry is not None:
-            self.size_bytes -= len(entry.data)
 
     def _bar(self, sha256_hash: str, seconds: float) -> None:
         self._barred_until[sha256_hash] = self._clock.monotonic() + seconds
@@ -294,6 +310,12 @@ class NoContentCache:
         """Nothing is there."""
 
     def forget(self, sha256_hash: str) -> None:
+        """Nothing is there."""
+
+    async def drop(self, contents: Collection[str]) -> None:
+        """Nothing is there."""
+
+    def drop_here(self, sha256_hash: str) -> None:
         """Nothing is there."""
 
     async def clear(self) -> None:

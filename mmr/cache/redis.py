@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -131,6 +131,14 @@ class RedisContentCache:
         self._on_remove(sha256_hash)
         await self._delete(sha256_hash)
 
+    async def drop(self, contents: Collection[str]) -> None:
+        """See `ContentCache.drop`. One round trip to every server."""
+        if contents:
+            await self._delete(*contents)
+
+    def drop_here(self, sha256_hash: str) -> None:
+        """Nothing is in this process."""
+
     async def clear(self) -> None:
         """Nothing is in this process; what is in Redis is checked when it is read."""
 
@@ -166,13 +174,18 @@ class RedisContentCache:
         if self._is_removed(sha256_hash):
             await self._delete(sha256_hash)
 
-    async def _delete(self, sha256_hash: str) -> None:
+    async def _delete(self, *contents: str) -> None:
         async def delete(shard: Shard) -> None:
             try:
-                await shard.execute("DEL", sha256_hash)
+                await shard.execute("DEL", *contents)
             except RedisUnavailable:
                 # It ends by itself, and no record leads to it (R84).
-                logger.warning("Redis %s still has %s", shard.name, sha256_hash)
+                logger.warning(
+                    "Redis %s may still have %d contents, such as %s",
+                    shard.name,
+                    len(contents),
+                    contents[0],
+                )
 
         await gatherResults(
             [Deferred.fromCoroutine(delete(shard)) for shard in self._redis.shards]

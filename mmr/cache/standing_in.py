@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from twisted.internet.defer import Deferred
 
 from mmr.cache.content import ContentCache
@@ -66,6 +68,15 @@ class StandingIn:
         """See `ContentCache.remove`."""
         self._memory.forget(sha256_hash)
         await self._redis.remove(sha256_hash)
+
+    async def drop(self, contents: Collection[str]) -> None:
+        """See `ContentCache.drop`."""
+        await self._memory.drop(contents)
+        await self._redis.drop(contents)
+
+    def drop_here(self, sha256_hash: str) -> None:
+        """See `ContentCache.drop_here`."""
+        self._memory.drop_here(sha256_hash)
 
     async def clear(self) -> None:
         """See `ContentCache.clear`."""

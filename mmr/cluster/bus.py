@@ -34,6 +34,8 @@ RECORD_CHANGED = "mmr:record_changed"
 """An MXC URI: its record, or one of its thumbnails', was changed or deleted."""
 CONTENT_REMOVED = "mmr:content_removed"
 """A SHA-256 in hex: content that may not be served any more."""
+CONTENT_PURGED = "mmr:content_purged"
+"""A SHA-256 in hex: content that nothing refers to any more. It may come back."""
 USER_LOGGED_OUT = "mmr:user_logged_out"
 """A user id: its tokens are to be asked about again."""
 ALL_CHANGED = "mmr:all_changed"
@@ -44,6 +46,7 @@ CHANNELS = (
     TASK_QUEUED,
     RECORD_CHANGED,
     CONTENT_REMOVED,
+    CONTENT_PURGED,
     USER_LOGGED_OUT,
     ALL_CHANGED,
 )

@@ -80,6 +80,7 @@ class Purge:
     Args:
         our_servers: Names of the homeservers that are configured now.
         changed: Told each media that is gone, after the commit.
+        purged: Told the hashes of contents that nothing refers to any more.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Purge:
         audit: AuditLog,
         our_servers: Callable[[], Collection[str]],
         changed: Callable[[Mxc], None],
+        purged: Callable[[Collection[str]], Awaitable[None]],
     ) -> None:
         self._db = db
         self._selections = selections
@@ -100,6 +102,7 @@ class Purge:
         self._audit = audit
         self._our_servers = our_servers
         self._changed = changed
+        self._purged = purged
 
     async def is_large(self, selection: Selection) -> bool:
         """Whether that is more than a single step."""
@@ -164,6 +167,8 @@ class Purge:
                     "purge_media", self._purge_txn, rows, action
                 )
                 self._note(removed, result)
+                if removed.contents:
+                    await self._purged(removed.contents)
                 action.added(len(removed.media), removed.bytes)
                 action.skipped = result.num_skipped
                 await progress(result)

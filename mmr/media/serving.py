@@ -27,6 +27,11 @@ class Serving:
     def __len__(self) -> int:
         return len(self._answers)
 
+    @property
+    def media(self) -> list[Mxc]:
+        """What is being sent now."""
+        return list({mxc for mxc, _ in self._answers.values()})
+
     def begin(
         self, request: Stoppable, mxc: Mxc, found: MediaRecord | Transfer
     ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmr.cluster.bus import (
     ALL_CHANGED,
+    CONTENT_PURGED,
     CONTENT_REMOVED,
     MEDIA_UPLOADED,
     RECORD_CHANGED,
@@ -120,6 +121,10 @@ class Clustering:
     def announce_removal(self, sha256_hash: str) -> None:
         """Tell the others that content may not be served any more."""
         self.bus.publish(CONTENT_REMOVED, sha256_hash)
+
+    def announce_purge(self, sha256_hash: str) -> None:
+        """Tell the others that nothing refers to content any more."""
+        self.bus.publish(CONTENT_PURGED, sha256_hash)
 
     def announce_logout(self, user_id: str) -> None:
         """Tell the others that a user's tokens may have ended."""

@@ -15,6 +15,7 @@ from mmr.cache.content import (
     SWEEP_SECONDS,
 )
 from mmr.cluster.bus import (
+    CONTENT_PURGED,
     CONTENT_REMOVED,
     MEDIA_UPLOADED,
     RECORD_CHANGED,
@@ -137,6 +138,7 @@ class MediaRepoServer(Measuring):
         bus.on(MEDIA_UPLOADED, lambda payload: self.waiters.wake(mxc_of(payload)))
         bus.on(RECORD_CHANGED, lambda payload: self._forget_media(mxc_of(payload)))
         bus.on(CONTENT_REMOVED, self.content_removed)
+        bus.on(CONTENT_PURGED, self.content_cache.drop_here)
         bus.on(USER_LOGGED_OUT, self.token_cache.drop_user)
         bus.on(TASK_QUEUED, lambda _: Deferred.fromCoroutine(self._look_for_tasks()))
         bus.on_gap(self._forget_all)
@@ -149,6 +151,19 @@ class MediaRepoServer(Measuring):
         self.media_record_cache.forget_all()
         self.thumbnail_records.forget_all()
         self.token_cache.clear()
+        Deferred.fromCoroutine(self._cut_what_was_quarantined())
+
+    async def _cut_what_was_quarantined(self) -> None:
+        """Nobody may have told us (R85)."""
+        media = self.serving.media
+        if not media:
+            return
+        try:
+            found = await self.stores.media.get_several(media)
+        except MatrixError as error:
+            logger.warning("Not known whether all that is being sent may be: %s", error)
+            return
+        self.serving.cut([mxc for mxc, record in found.items() if record.quarantined])
 
     async def _look_for_tasks(self) -> None:
         try:

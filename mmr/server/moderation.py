@@ -46,6 +46,7 @@ class Moderation(Previewing):
             audit=self.audit,
             our_servers=lambda: self.config.domains.keys(),
             changed=self.media_changed,
+            purged=self._contents_purged,
         )
 
     @cached_property
@@ -95,6 +96,11 @@ class Moderation(Previewing):
         self.serving.cut(media)
         for sha256_hash in contents:
             await self.content_cache.remove(sha256_hash)
+
+    async def _contents_purged(self, contents: Collection[str]) -> None:
+        await self.content_cache.drop(contents)
+        for sha256_hash in contents:
+            self.announce_purge(sha256_hash)
 
     def content_removed(self, sha256_hash: str) -> None:
         """Another process has withdrawn this content."""

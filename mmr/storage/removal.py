@@ -29,12 +29,14 @@ class Removed:
         pinned: Those that stay as they are.
         thumbnails: How many went along.
         bytes: Of the objects that nothing refers to any more.
+        contents: Their hashes.
     """
 
     media: list[Mxc] = attrs.Factory(list)
     pinned: list[Mxc] = attrs.Factory(list)
     thumbnails: int = 0
     bytes: int = 0
+    contents: set[str] = attrs.Factory(set)
 
 
 class RemovalStore:
@@ -83,7 +85,11 @@ class RemovalStore:
         sizes = {each.object_name: each.size_bytes for each in deleted}
         sizes |= {row.object_name: row.size_bytes for row in gone}
         self._delete_shadows_txn(txn, deleted, our_servers)
-        removed.bytes = release_all_txn(txn, sizes)
+        free = release_all_txn(txn, sizes)
+        removed.bytes = sum(free.values())
+        hashes_of = {each.object_name: each.sha256_hash for each in deleted}
+        hashes_of |= {row.object_name: row.sha256_hash for row in gone}
+        removed.contents = {hashes_of[name] for name in free}
         return removed
 
     def _delete_thumbnails_txn(
@@ -137,17 +143,19 @@ class RemovalStore:
                 )
 
 
-def release_all_txn(txn: Transaction, sizes: Mapping[ObjectName, int]) -> int:
+def release_all_txn(
+    txn: Transaction, sizes: Mapping[ObjectName, int]
+) -> dict[ObjectName, int]:
     """`objects.release_txn` for many. Those that are queued already stay so.
 
     Args:
         sizes: In bytes, by object.
 
     Returns:
-        The bytes of those to which nothing refers.
+        Those to which nothing refers.
     """
     if not sizes:
-        return 0
+        return {}
     where, values = pairs.of_objects(sizes)
     used: set[ObjectName] = set()
     for table in ("media", "thumbnails", "export_parts", "mmr_object_deletes"):
@@ -159,4 +167,4 @@ def release_all_txn(txn: Transaction, sizes: Mapping[ObjectName, int]) -> int:
         used.update(ObjectName(*row) for row in txn.fetchall())
     free = {name: size for name, size in sizes.items() if name not in used}
     objects.queue_all_txn(txn, free)
-    return sum(free.values())
+    return free

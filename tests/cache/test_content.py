@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as FakeReactor
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -104,6 +105,16 @@ class LeavingTests(ContentCacheCase):
         self.assertFalse(self.cache.wants("a", 10))
         self.reactor.advance(60)
         self.assertTrue(self.cache.wants("a", 10))
+
+    def test_what_was_purged_leaves_and_may_come_back_at_once(self) -> None:
+        for name in "abc":
+            self.enter(name, 10)
+        self.successResultOf(Deferred.fromCoroutine(self.cache.drop(["a", "x"])))
+        self.cache.drop_here("b")
+        self.holds("c")
+        self.assertEqual(self.cache.size_bytes, 10)
+        self.assertTrue(self.cache.put("a", b"x" * 10))
+        self.assertEqual(self.evicted, [])
 
     def test_new_content_is_not_evicted(self) -> None:
         self.enter("a", 50)

@@ -108,6 +108,18 @@ class RedisContentTests(ClusterCase):
         await redis.shard_of(name).execute("SET", name, DATA)
         self.assertIsNone(await cache.fetch(name, len(DATA)))
 
+    async def test_what_was_purged_leaves_every_server_and_may_come_back(self) -> None:
+        cache, redis = await self.cache()
+        names = [await self.put(cache, DATA), await self.put(cache, LARGE)]
+        for shard in redis.shards:
+            await shard.execute("SET", names[0], DATA)
+        await cache.drop(names)
+        await cache.drop([])
+        for shard in redis.shards:
+            self.assertEqual(await shard.execute("EXISTS", *names), 0)
+        self.assertEqual(self.removed, [])
+        await self.put(cache, DATA)
+
     async def test_another_process_that_was_told_takes_nothing_either(self) -> None:
         cache, _ = await self.cache()
         cache.forget(sha256(DATA))

@@ -90,6 +90,23 @@ class StandingInTests(ClusterCase):
         for _ in range(10):
             self.assertEqual(await self.download(), "datastore")
 
+    async def test_what_was_purged_is_in_neither_for_now(self) -> None:
+        await self.begin()
+        for _ in range(10):
+            await self.download()
+        self.servers[0].kill()
+        for drop in (self.drop, self.drop_here):
+            await self.eventually(lambda: self.is_from("memory"), seconds=5)
+            await drop()
+            self.assertEqual(await self.download(), "datastore")
+        await self.eventually(lambda: self.is_from("memory"), seconds=5)
+
+    async def drop(self) -> None:
+        await self.cache.drop([HASH])
+
+    async def drop_here(self) -> None:
+        self.cache.drop_here(HASH)
+
     async def test_what_another_process_removed_is_in_neither(self) -> None:
         await self.begin()
         for _ in range(10):

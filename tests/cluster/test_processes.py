@@ -53,6 +53,12 @@ class TwoServersCase(ServerCase):
             self.base = first
         return await asking
 
+    async def holds(self, server: MediaRepoServer, sha256: str, size: int) -> bool:
+        """Whether a process has content in memory, or finds it in Redis."""
+        cache = server.content_cache
+        near = await cache.fetch(sha256, size)
+        return near is not None or cache.get(sha256) is not None
+
     def download_path(self, media_id: str) -> str:
         return f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
 
@@ -74,6 +80,32 @@ class SharingTests:
 
         await self.eventually(is_gone, LIMIT_SECONDS)
         self.assertLess(time.monotonic() - started, LIMIT_SECONDS)
+
+    async def test_a_purge_is_seen_by_the_other_within_5_s(self: Any) -> None:
+        """Its record, its bytes in memory, and those in Redis."""
+        media_id = await self.upload(png())
+        sha256 = (await self.record(media_id)).sha256_hash
+        path = self.download_path(media_id)
+        for _ in range(10):
+            self.assertEqual((await self.at_second(path)).status, 200)
+            self.assertEqual((await self.download(media_id)).status, 200)
+        self.assertTrue(await self.holds(self.second, sha256, len(png())))
+        purge = f"/_matrix/media/unstable/admin/purge/{HOST}/{media_id}"
+        answer = await self.request("POST", purge, token="admin-token")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual((await self.download(media_id)).status, 404)
+
+        async def is_gone() -> bool:
+            return (await self.at_second(path)).status == 404
+
+        await self.eventually(is_gone, LIMIT_SECONDS)
+
+        self.assertFalse(await self.holds(self.server, sha256, len(png())))
+
+        async def is_free() -> bool:
+            return not await self.holds(self.second, sha256, len(png()))
+
+        await self.eventually(is_free, LIMIT_SECONDS)
 
     async def test_a_logout_is_seen_by_the_other_within_5_s(self: Any) -> None:
         media_id = await self.upload(png())

@@ -80,6 +80,9 @@ class RemovalTests(StorageTestCase):
             (removed.media, removed.thumbnails, removed.bytes),
             ([Mxc(OURS, "a"), Mxc(OURS, "b")], 2, 220),
         )
+        self.assertEqual(
+            removed.contents, {"hash of a", "hash of b", "th of a", "th of b"}
+        )
         self.assertEqual(await self.queued(), {"a", "b", "th/a", "th/b"})
         self.assertEqual(await self.held(), (2, 110))
         self.assertEqual(await self.count("media"), 1)
@@ -105,9 +108,11 @@ class RemovalTests(StorageTestCase):
         for media_id in ("a", "b"):
             await self.media(media_id, location="one", sha256_hash="same")
         first, second = await self.selected()
-        self.assertEqual((await self.remove(first)).bytes, 0)
+        kept = await self.remove(first)
+        self.assertEqual((kept.bytes, kept.contents), (0, set()))
         self.assertEqual(await self.queued(), set())
-        self.assertEqual((await self.remove(second)).bytes, 100)
+        gone = await self.remove(second)
+        self.assertEqual((gone.bytes, gone.contents), (100, {"same"}))
         self.assertEqual(await self.queued(), {"one"})
         self.assertEqual(await self.held(), (0, 0))
 

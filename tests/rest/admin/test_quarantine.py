@@ -109,6 +109,28 @@ class QuarantineTests(AdminCase):
         wire.transport.resumeProducing()  # type: ignore[union-attr]
         self.assertLess(len(await wire.closed()), 20 << 20)
 
+    async def test_downloads_are_cut_when_nobody_could_say_so(self) -> None:
+        """R85: messages may be lost, and what they said is looked up."""
+        wires = {}
+        for quarantined in (False, True):
+            media_id = await self.upload(os.urandom(20 << 20), "video/mp4")
+            wires[quarantined] = wire = await self.wire()
+            wire.transport.pauseProducing()  # type: ignore[union-attr]
+            path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
+            wire.send(self.head("GET", path))
+        await self.eventually(lambda: len(self.server.serving) == 2)
+        # What another process did.
+        await self.execute(
+            "UPDATE media SET quarantined = TRUE WHERE media_id = ?", (media_id,)
+        )
+        self.server.bus._missed()
+        await self.eventually(lambda: len(self.server.serving) == 1)
+        for quarantined, wire in wires.items():
+            wire.transport.resumeProducing()  # type: ignore[union-attr]
+            if quarantined:
+                self.assertLess(len(await wire.closed()), 20 << 20)
+        await self.eventually(lambda: len(wires[False].received) > 20 << 20)
+
     async def test_a_render_under_way_is_for_nobody(self) -> None:
         """R85: the picture of what was just quarantined isn't kept."""
         media_id = await self.upload(png(640, 480))
