@@ -158,7 +158,9 @@ class TlsTests(TestCase):
         self.trust()
         self.patch(s3_parts, "PART_BYTES", 5 * 1024 * 1024)
         store = self.make()
-        await store.check()
+        with self.assertLogs("mmr.datastores.s3_probe", "INFO") as logs:
+            await store.check()
+        self.assertIn("works: checksums behind the body (CRC), ranges", logs.output[0])
         self.assertTrue(store.client.habits.trailers)
         sent: list[bytes] = []
 
