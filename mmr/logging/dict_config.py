@@ -52,7 +52,7 @@ def configure(path: Path) -> None:
     except (ValueError, TypeError, AttributeError, ImportError) as error:
         cause = error.__cause__
         raise _problem(path, f"{error}{f': {cause}' if cause else ''}") from error
-    for handler in _handlers():
+    for handler in all_handlers():
         if not isinstance(handler.formatter, _Redacting):
             inner = handler.formatter or logging.Formatter()
             handler.setFormatter(_Redacting(inner))
@@ -72,7 +72,8 @@ def _filter(value: Any) -> Any:
     return {"()": RequestFilter} if str(name).startswith("synapse.") else value
 
 
-def _handlers() -> Iterator[logging.Handler]:
+def all_handlers() -> Iterator[logging.Handler]:
+    """Every handler of the process."""
     yield from logging.getLogger().handlers
     for logger in list(logging.Logger.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 from typing import Protocol
 
 from mmr.errors import ConfigError
 from mmr.logging.context import install_record_factory
-from mmr.logging.dict_config import configure
+from mmr.logging.dict_config import all_handlers, configure
 from mmr.logging.format import TRACE, JsonFormatter, TextFormatter
 
 ACCESS_LOGGER = "mmr.access.http"
@@ -74,6 +75,8 @@ def setup_logging(settings: LogSettings) -> None:
         configure(settings.log_config)
     else:
         _set_up(settings)
+    for handler in all_handlers():
+        handler.handleError = partial(_lose, handler)  # type: ignore[method-assign]
     for name in _TALKATIVE:
         least = max(logging.getLogger().level, logging.INFO)
         logging.getLogger(name).setLevel(least)
@@ -93,6 +96,16 @@ def _set_up(settings: LogSettings) -> None:
     logging.getLogger().setLevel(level)
 
 
+def _lose(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Do without a line that could not be written: the disk is full, or nobody reads.
+
+    The library would print a traceback to stderr. That is a log line itself under
+    twistd, which would fail as this one did, and so on without end.
+    """
+    if not isinstance(sys.exc_info()[1], OSError):
+        logging.Handler.handleError(handler, record)
+
+
 def log_lines(text: str) -> None:
     """Log the access log's messages as any others: for ``log_config``."""
     logger = logging.getLogger(ACCESS_LOGGER)
@@ -105,7 +118,8 @@ def write_lines(text: str) -> None:
     """Write finished lines, such as the access log's, to where log lines go."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.level <= logging.INFO:
-            with handler.lock or nullcontext():
+            # What can't be written is lost, see `_lose`.
+            with handler.lock or nullcontext(), suppress(OSError):
                 if isinstance(handler, TimedRotatingFileHandler):
                     if handler.shouldRollover(_NOTHING):
                         handler.doRollover()

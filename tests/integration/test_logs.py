@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,26 @@ def test_a_dsn_that_is_none_is_told(make_server: MakeServer) -> None:
     assert status == 1
     assert "sentry.dsn" in output
     assert "Traceback" not in output
+
+
+def test_a_disk_that_is_too_full_for_logs_stops_nothing(
+    make_server: MakeServer,
+) -> None:
+    """R97: neither the lines of our own nor those of the access log."""
+    server = make_server()
+    logs = server.folder / "logs"
+    logs.mkdir()
+    for file in (server.folder / "mmr.log", logs / "media_repo.log"):
+        file.symlink_to("/dev/full")
+    server.write_config({"repo": {"logDirectory": str(logs)}})
+    server.start()
+    for number in range(3):
+        mxc = server.upload(b"data %d" % number * 50)
+        assert server.download(mxc).status == 200
+    # The time of the access log to be written.
+    poll(lambda: server.request("GET", "/healthz").status == 200, "health", 5)
+    server.child.signal(signal.SIGTERM)
+    server.child.wait(20)
 
 
 class TestProfiling:

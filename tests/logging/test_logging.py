@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from mmr.logging import (
     current_request,
     enter_request,
     setup_logging,
+    write_lines,
 )
 
 logger = logging.getLogger("mmr.test")
@@ -203,6 +206,47 @@ class JsonTests(LogCase):
             logger.exception("It failed")
         self.assertEqual(len(out.getvalue().splitlines()), 1)
         self.assertIn("ValueError: oops", json.loads(out.getvalue())["exception"])
+
+
+class _Full(io.StringIO):
+    """A disk without room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _Captured(io.StringIO):
+    """Standard error as twistd has it: what is written there is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = 0
+
+    def write(self, text: str) -> int:
+        self.lines += 1
+        logger.error("%s", text)
+        return len(text)
+
+
+class LostLineTests(LogCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.error = _Captured()
+        self.patch(sys, "stderr", self.error)
+
+    def test_a_line_that_can_not_be_written_is_lost_and_nothing_else(self) -> None:
+        """R97: to tell of it would be another one, and so on."""
+        with mock.patch.object(sys, "stdout", _Full()):
+            setup_logging(Settings())
+        logger.info("nobody will ever read this")
+        write_lines("nor this\n")
+        self.assertEqual(self.error.lines, 0)
+
+    def test_our_own_mistakes_are_told_all_the_same(self) -> None:
+        out = self.start()
+        logger.info("%d", "no number")
+        self.assertGreater(self.error.lines, 0)
+        self.assertIn("TypeError", out.getvalue())
 
 
 class SetupTests(LogCase):
