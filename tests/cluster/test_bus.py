@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from mmr.cluster.bus import (
+    CHANNELS,
     CONTENT_REMOVED,
     MEDIA_UPLOADED,
     RECORD_CHANGED,
@@ -184,3 +187,8 @@ class AloneTests(BusCase):
         process = await self.process()
         process.bus.publish(RECORD_CHANGED, "mxc://a.example/b")
         self.assertEqual(len(process.bus._outbox), 0)
+
+
+def test_the_manual_has_every_channel() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    assert [name for name in CHANNELS if f"| `{name}` |" not in page] == []
