@@ -28,7 +28,8 @@ _EXAMPLES = """\
   mmr-fsck -deleteUnreferenced           delete objects that no row names
 
 Each finding is one line on standard output: fault, datastore, location, size, and the
-media it belongs to. Run it without -refetch and -deleteUnreferenced first.
+media it belongs to. Run it without -refetch and -deleteUnreferenced first. What other
+programs keep in the same folder or bucket is unreferenced too, and would be deleted.
 
 exit status: 0 when all is well or was mended, 1 when something is left, 2 for a mistake
 on the command line or in the configuration, or when a store is away
