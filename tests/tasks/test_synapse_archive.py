@@ -10,6 +10,7 @@ from twisted.internet.task import Clock as FakeReactor
 from twisted.trial.unittest import TestCase
 
 from mmr.datastores.file import FileDatastore
+from mmr.interop.foreign_database import ForeignDatabaseError
 from mmr.interop.synapse_rows import SynapseRows
 from mmr.media.adopted import AdoptedMedia, Adoption, compare
 from mmr.tasks.synapse_archive import ArchivedIntoSynapse
@@ -79,6 +80,12 @@ class ArchiveTests(TestCase):
         self.assertEqual([each.adoption for each in outcomes], [Adoption.STORED] * 3)
         found = await self.archived.get_several([item.mxc for item, _ in files])
         self.assertEqual({each.requires_auth for each in found.values()}, {True})
+
+    async def test_a_database_that_gives_up_is_told_in_its_own_words(self) -> None:
+        files = [(media(f"media{number}"), b"%d" % number) for number in range(3)]
+        self.synapse.database.close()
+        with self.assertRaisesRegex(ForeignDatabaseError, "homeserver.db"):
+            await self.archived.adopt_small(files)
 
     async def test_objects_of_mmrs_own_are_copied(self) -> None:
         bucket = self.folder / "bucket"
