@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-from mmr.errors import MatrixError, too_large
+from mmr.errors import MatrixError, too_large, unavailable
 
 MAX_SIDE = 65_500
 """Pixels; what JPEG can hold, and more than anybody's camera has (R30)."""
@@ -50,6 +50,8 @@ class Refusal(enum.Enum):
     BROKEN = "broken"
     TOO_LARGE = "too_large"
     CRASHED = "crashed"
+    # The server's fault, not the source's: its disk is full (R97).
+    NO_ROOM = "no_room"
 
 
 _SENTENCES = {
@@ -80,7 +82,12 @@ class CannotThumbnail(MatrixError):
 
 
 def refusal_error(reason: Refusal) -> MatrixError:
-    """The error that a client gets for a refusal: 413 for size, else 400."""
+    """The error that a client gets for a refusal: 413 for size, else 400.
+
+    503 for what isn't the source's fault.
+    """
+    if reason is Refusal.NO_ROOM:
+        return unavailable("The server has no room for thumbnails at the moment")
     return too_large() if reason is Refusal.TOO_LARGE else CannotThumbnail(reason)
 
 

@@ -14,7 +14,13 @@ from typing import IO
 import attrs
 
 from mmr.thumbnailing.checks import check_result
-from mmr.thumbnailing.model import ImageInfo, Refusal, Refused, Rendered
+from mmr.thumbnailing.model import (
+    ImageInfo,
+    Refusal,
+    Refused,
+    Rendered,
+    refusal_error,
+)
 from mmr.thumbnailing.programs import Family, find_programs
 from mmr.thumbnailing.protocol import Job, Reply
 from mmr.util.confined.limits import WorkerLimits
@@ -75,7 +81,7 @@ class WorkerSlot:
         Raises:
             Refused: when the source can't be drawn, however that came about.
             WorkAbandoned: `abandon` was called.
-            MatrixError: 503 when no worker can be had.
+            MatrixError: 503 when no worker can be had, or the disk is full.
             OSError: when the source can't be opened.
         """
         with open(source, "rb") as file:
@@ -83,6 +89,14 @@ class WorkerSlot:
                 raise Refused(Refusal.TOO_LARGE)
             with tempfile.TemporaryFile(dir=self._temp_dir) as output:
                 reply = self._exchange(job, file, output)
+                if reply.refusal is Refusal.NO_ROOM:
+                    logger.error(
+                        "No thumbnail: %s in %s. Free space on that disk, or name"
+                        " another folder in TMPDIR.",
+                        reply.detail,
+                        self._temp_dir,
+                    )
+                    raise refusal_error(reply.refusal)
                 if reply.refusal is not None:
                     logger.info("No thumbnail: %s %s", reply.refusal, reply.detail)
                     raise Refused(reply.refusal)

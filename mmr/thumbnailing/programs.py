@@ -6,6 +6,7 @@ can execute the programs of this family and nothing else.
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
 import os
@@ -143,6 +144,7 @@ def run(
     Raises:
         Refused: when there is no such program, when it fails, or when it was killed
             for what it used.
+        OSError: when the disk is full.
     """
     if name not in _usable:
         raise Refused(Refusal.UNSUPPORTED)
@@ -162,6 +164,8 @@ def run(
         finally:
             process.kill()
             process.wait()
+        if status and not os.fstatvfs(printed.fileno()).f_bavail:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if status:
             raise Refused(Refusal.CRASHED if status < 0 else Refusal.BROKEN)
         printed.seek(0)

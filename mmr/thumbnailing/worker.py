@@ -6,10 +6,12 @@ answers jobs over the socket that is its standard input until that is closed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 import attrs
@@ -27,6 +29,8 @@ from mmr.util.confined.confinement import confine, renew_cpu_limit
 from mmr.util.confined.limits import WorkerLimits
 
 Handler = Callable[[Job, BinaryIO, BinaryIO], Reply]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def handle(job: Job, source: BinaryIO, output: BinaryIO) -> Reply:
@@ -81,8 +85,9 @@ def answer(handler: Handler, job: Job, source: BinaryIO, output: BinaryIO) -> Re
     except MemoryError:
         return Reply(refusal=Refusal.CRASHED, detail="out of memory")
     except Exception as error:
-        detail = f"{type(error).__name__}: {error}"
-        return Reply(refusal=Refusal.BROKEN, detail=detail)
+        is_full = isinstance(error, OSError) and error.errno in _FULL
+        reason = Refusal.NO_ROOM if is_full else Refusal.BROKEN
+        return Reply(refusal=reason, detail=f"{type(error).__name__}: {error}")
     return reply
 
 
@@ -92,7 +97,9 @@ def serve(channel: Channel, limits: WorkerLimits, handler: Handler) -> None:
         message, (source_fd, output_fd) = received
         renew_cpu_limit(limits.cpu_seconds)
         programs.begin_job()
-        with open(source_fd, "rb") as source, open(output_fd, "wb") as output:
+        output = open(output_fd, "wb")
+        # What could not be written is in the answer; closing would try it once more.
+        with open(source_fd, "rb") as source, suppress(OSError), output:
             reply = answer(handler, Job.decode(message), source, output)
         channel.send(reply.encode())
 
