@@ -19,9 +19,10 @@ from mmr.storage.media import MediaRecord
 from mmr.thumbnailing.quarantine_image import DOWNLOAD_SIDE
 from mmr.types import Access
 
-# Names that stand for "none": Go's base name of nothing, and what MMR gives to remote
-# files that came without one.
-_NO_NAMES = frozenset({"", ".", "download"})
+# Names that stand for "none": Go's base name of nothing, and, of files that no user of
+# ours uploaded, what MMR gives to those that came without one.
+_NO_NAMES = frozenset({"", "."})
+_NO_REMOTE_NAME = "download"
 
 
 class DownloadServlet:
@@ -123,4 +124,7 @@ class DownloadServlet:
 
 
 def _stored_name(record: MediaRecord) -> str | None:
-    return None if record.upload_name in _NO_NAMES else record.upload_name
+    name = record.upload_name
+    if name in _NO_NAMES or (name == _NO_REMOTE_NAME and not record.user_id):
+        return None
+    return name

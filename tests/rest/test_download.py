@@ -137,6 +137,20 @@ class Downloads(ServerCase):
                 answer.headers["content-disposition"], "inline" + shown, sent
             )
 
+    async def test_a_name_that_elsewhere_means_none_is_kept(self) -> None:
+        """Spec §4.3: MMR calls remote files so that came without one."""
+        media_id = await self.upload(b"data", "image/png", "download")
+        answer = await self.download(media_id)
+        self.assertEqual(
+            answer.headers["content-disposition"], "inline; filename=download"
+        )
+        await self.server.db.interaction(
+            "strip", lambda txn: txn.execute("UPDATE media SET user_id = ''")
+        )
+        self.server.media_records.clear()
+        answer = await self.download(media_id)
+        self.assertEqual(answer.headers["content-disposition"], "inline")
+
     async def test_an_empty_file_can_be_had(self) -> None:
         answer = await self.download(await self.upload(b"", "text/plain"))
         self.assertEqual((answer.status, answer.body), (200, b""))
