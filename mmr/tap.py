@@ -62,6 +62,9 @@ class Options(usage.Options):
 
     def opt_config_path(self, path: str) -> None:
         """A configuration file, or a folder of them. May be given several times."""
+        if not path:
+            # Else it would be the folder that we happen to be started in.
+            raise usage.UsageError("--config-path: expected a file or a folder")
         # Absolute now: twistd may change to another folder before we read it again.
         self.paths.append(Path(path).absolute())
 

@@ -127,6 +127,8 @@ def test_a_mistake_ends_the_start_and_names_file_and_key(tmp_path: Path) -> None
         parse("-c", tmp_path / "none.yaml")
     with pytest.raises(usage.UsageError):
         parse("--no-such-option")
+    with pytest.raises(usage.UsageError, match="config-path"):
+        parse("-c", "")
 
 
 def test_an_unknown_key_is_a_warning_unless_strict(tmp_path: Path) -> None:
