@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO
 
 from twisted.internet.interfaces import IReactorFromThreads
 
@@ -17,6 +19,8 @@ from mmr.previews.protocol import Job, decode_result
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.confined.process import WorkerLost, WorkerPlace
 from mmr.util.threads import WorkerPool
+
+logger = logging.getLogger(__name__)
 
 WORKER_COMMAND = (sys.executable, "-m", "mmr.previews.worker")
 LIMITS = WorkerLimits(
@@ -110,7 +114,7 @@ class PreviewParser:
             if self._is_stopped:
                 raise unavailable("The server is shutting down")
             with tempfile.TemporaryFile(dir=self._temp_dir, buffering=0) as page:
-                page.write(data)
+                self._write(page, data)
                 return place.exchange(
                     job.encode(),
                     (page.fileno(),),
@@ -120,6 +124,23 @@ class PreviewParser:
             return None
         finally:
             self._idle.put(place)
+
+    def _write(self, page: IO[bytes], data: bytes) -> None:
+        """All of it: half a page would make a preview as well, and a lasting one."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[page.write(rest) :]
+        except OSError as error:
+            logger.error(
+                "No preview: %s in %s. Free space on that disk, or name another folder"
+                " in TMPDIR.",
+                error,
+                self._temp_dir,
+            )
+            raise unavailable(
+                "The server has no room for previews at the moment"
+            ) from error
 
     async def stop(self) -> None:
         """Refuse what waits, end what runs, and wait until the workers are gone."""

@@ -27,6 +27,8 @@ from mmr.previews.pool import LIMITS, WORKER_COMMAND, PreviewParser
 from mmr.previews.text import MAX_CHARACTERS
 from mmr.util.confined.limits import WorkerLimits
 
+from tests.small_disk import mount_small_disk
+
 HOSTILE_COMMAND = (sys.executable, "-m", "tests.previews.hostile_worker")
 URL = "https://a.example/page"
 OPTIONS = PreviewOptions()
@@ -59,6 +61,22 @@ class PoolTestCase(TestCase):
         except MatrixError as error:
             return error.status
         self.fail("it was not refused")
+
+
+class FullDisk(PoolTestCase):
+    async def test_a_page_that_there_is_no_room_for_is_not_read_in_part(self) -> None:
+        """R97."""
+        mount_small_disk(self, self.temp, megabytes=1)
+        pool = self.make_pool(command=WORKER_COMMAND)
+        page = b"<title>A title</title>" + b" " * 600_000 + b"<h1>More</h1>"
+        await self.parse(pool, page)
+        filler = self.temp / "filler"
+        filler.write_bytes(bytes(700_000))
+        with self.assertLogs("mmr.previews.pool", "ERROR") as logs:
+            self.assertEqual(await self.refused(self.parse(pool, page)), 503)
+        self.assertIn(str(self.temp), logs.output[0])
+        filler.unlink()
+        await self.parse(pool, page)
 
 
 class HonestPages(PoolTestCase):
