@@ -20,8 +20,8 @@ from mmr.http.request import MediaRequest
 from mmr.http.responses import JsonResponse, MediaResponse, Response
 from mmr.http.sendfile import FileEndedEarly, FileTransport
 
+from tests.http.answers import FileObject
 from tests.http.support import HEAD, HttpTestCase, RawClient, a_route
-from tests.http.test_responses import FileObject
 
 
 class OpenFactory(Factory):

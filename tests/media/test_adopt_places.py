@@ -11,7 +11,7 @@ from mmr.media.adopt import AdoptedMedia, Adoption, AdoptOutcome
 
 from tests.datastores.s3_server import bucket_options, new_bucket
 from tests.harness import ALICE, HOST, ServerCase
-from tests.media.test_adopt import media, pieces
+from tests.media.adopting import media, pieces
 from tests.plugins.test_pipelines import ProgramCase
 
 OTHER = "other.example"
