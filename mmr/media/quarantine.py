@@ -183,7 +183,9 @@ class Quarantine:
             "quarantine", self._step_txn, hashes, quarantined, origin, action
         )
         if step.touched:
-            await self._withdraw(step.touched, step.contents)
+            # What was released may be asked for at once: nobody is to cut that off.
+            contents = step.contents if quarantined else ()
+            await self._withdraw(step.touched, contents)
         action.added(len(step.changed))
         result.add(step.changed)
         for mxc in step.removed:

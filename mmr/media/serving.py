@@ -28,9 +28,13 @@ class Serving:
         return len(self._answers)
 
     @property
-    def media(self) -> list[Mxc]:
-        """What is being sent now."""
-        return list({mxc for mxc, _ in self._answers.values()})
+    def open_answers(self) -> dict[Stoppable, Mxc]:
+        """Those with what wasn't quarantined when they began."""
+        return {
+            request: mxc
+            for request, (mxc, found) in self._answers.items()
+            if not (isinstance(found, MediaRecord) and found.quarantined)
+        }
 
     def begin(
         self, request: Stoppable, mxc: Mxc, found: MediaRecord | Transfer
@@ -52,11 +56,21 @@ class Serving:
         Returns:
             How many there were.
         """
-        meant = [
-            request
-            for request, (mxc, found) in self._answers.items()
-            if mxc in media or _hash_of(found) in contents
-        ]
+        return self.stop(
+            [
+                request
+                for request, (mxc, found) in self._answers.items()
+                if mxc in media or _hash_of(found) in contents
+            ]
+        )
+
+    def stop(self, requests: Collection[Stoppable]) -> int:
+        """Break off those of some answers that are not over.
+
+        Returns:
+            How many there were.
+        """
+        meant = [request for request in requests if request in self._answers]
         for request in meant:
             self.over(request)
             request.abort()

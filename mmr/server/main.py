@@ -154,16 +154,22 @@ class MediaRepoServer(Measuring):
         Deferred.fromCoroutine(self._cut_what_was_quarantined())
 
     async def _cut_what_was_quarantined(self) -> None:
-        """Nobody may have told us (R85)."""
-        media = self.serving.media
-        if not media:
+        """Nobody may have told us (R85). What begins from now on looks by itself."""
+        answers = self.serving.open_answers
+        if not answers:
             return
         try:
-            found = await self.stores.media.get_several(media)
+            found = await self.stores.media.get_several(list(set(answers.values())))
         except MatrixError as error:
             logger.warning("Not known whether all that is being sent may be: %s", error)
             return
-        self.serving.cut([mxc for mxc, record in found.items() if record.quarantined])
+        self.serving.stop(
+            [
+                request
+                for request, mxc in answers.items()
+                if mxc in found and found[mxc].quarantined
+            ]
+        )
 
     async def _look_for_tasks(self) -> None:
         try:

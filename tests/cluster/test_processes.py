@@ -59,6 +59,14 @@ class TwoServersCase(ServerCase):
         near = await cache.fetch(sha256, size)
         return near is not None or cache.get(sha256) is not None
 
+    async def clear(self, heard: list[str]) -> None:
+        """Hear what still comes of what was said, and forget it."""
+        last = -1
+        while len(heard) != last:
+            last = len(heard)
+            await self.server.clock.sleep(0.2)
+        heard.clear()
+
     def download_path(self, media_id: str) -> str:
         return f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
 
@@ -80,6 +88,29 @@ class SharingTests:
 
         await self.eventually(is_gone, LIMIT_SECONDS)
         self.assertLess(time.monotonic() - started, LIMIT_SECONDS)
+
+    async def test_a_release_tells_nobody_to_cut_downloads(self: Any) -> None:
+        """They may begin before the message comes: this process hears its own, too."""
+        media_id = await self.upload(png())
+        removed: list[str] = []
+        for server in (self.server, self.second):
+            server.bus.on("mmr:content_removed", removed.append)
+        base = "/_matrix/media/unstable/admin"
+        path = f"{base}/quarantine/{HOST}/{media_id}"
+        answer = await self.request("POST", path, token="admin-token")
+        self.assertEqual(answer.json["num_quarantined"], 1)
+        await self.eventually(lambda: bool(removed))
+        await self.clear(removed)
+        path = f"{base}/unquarantine/{HOST}/{media_id}"
+        answer = await self.request("POST", path, token="admin-token")
+        self.assertEqual(answer.json["num_released"], 1)
+        record = self.download_path(media_id)
+
+        async def is_back() -> bool:
+            return (await self.at_second(record)).status == 200
+
+        await self.eventually(is_back, LIMIT_SECONDS)
+        self.assertEqual(removed, [])
 
     async def test_a_purge_is_seen_by_the_other_within_5_s(self: Any) -> None:
         """Its record, its bytes in memory, and those in Redis."""
