@@ -21,7 +21,7 @@ from twisted.python import components, usage
 from mmr import __version__
 from mmr.config import Config, config_paths, load_config, machine_id, restart_needed
 from mmr.config.generate import generate_config
-from mmr.config.watch import ConfigWatcher
+from mmr.config.watch import ConfigWatcher, files_state
 from mmr.errors import ConfigError, StartupError
 from mmr.http.listen import listen_tcp
 from mmr.logging import setup_logging
@@ -127,6 +127,7 @@ class MmrService(MultiService):
     ) -> None:
         super().__init__()
         self._paths = paths
+        self._state = files_state(paths)
         self._config = config
         self._number = number
         self._reactor = reactor
@@ -184,7 +185,7 @@ class MmrService(MultiService):
         _relieve_collector()
         self._listen(self._config)
         self._watcher = ConfigWatcher(
-            self._paths, server.clock, server.files, self._reload
+            self._paths, server.clock, server.files, self._reload, self._state
         )
         self._watcher.start()
         systemd.notify("READY=1")

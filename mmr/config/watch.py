@@ -49,6 +49,7 @@ class ConfigWatcher:
         clock: For waiting between two looks.
         runner: Where the files are looked at, as that may block.
         on_change: What to do. An exception is logged, and watching goes on.
+        known: How the files were when they were read: a start may take long.
     """
 
     def __init__(
@@ -57,15 +58,17 @@ class ConfigWatcher:
         clock: Clock,
         runner: Runner,
         on_change: Callable[[], Awaitable[object]],
+        known: State,
     ) -> None:
         self._paths = list(paths)
         self._clock = clock
         self._runner = runner
         self._on_change = on_change
+        self._known = known
         self._watching: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Begin to watch. What is there now is the base."""
+        """Begin to watch."""
         self._watching = Deferred.fromCoroutine(self._watch())
         self._watching.addErrback(lambda failure: failure.trap(CancelledError))
 
@@ -76,7 +79,7 @@ class ConfigWatcher:
             self._watching = None
 
     async def _watch(self) -> None:
-        known = await self._look(())
+        known = self._known
         while True:
             await self._clock.sleep(POLL_SECONDS)
             state = await self._look(known)

@@ -12,7 +12,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as FakeClock
 
-from mmr.config.watch import ConfigWatcher
+from mmr.config.watch import ConfigWatcher, State, files_state
 from mmr.util.clock import Clock
 
 from tests.config.files import write
@@ -38,12 +38,18 @@ class Foreground:
 class Watched:
     """A watcher on a fake clock that counts its calls."""
 
-    def __init__(self, *paths: Path) -> None:
+    def __init__(self, *paths: Path, known: State | None = None) -> None:
         self.calls = 0
         self.error: Exception | None = None
         self.time = FakeClock()
         self.runner = Foreground()
-        self.watcher = ConfigWatcher(paths, Clock(self.time), self.runner, self.changed)
+        self.watcher = ConfigWatcher(
+            paths,
+            Clock(self.time),
+            self.runner,
+            self.changed,
+            known or files_state(paths),
+        )
         self.watcher.start()
 
     async def changed(self) -> None:
@@ -73,6 +79,13 @@ def test_a_change_is_told_once(tmp_path: Path) -> None:
     path.write_text("a: 22")
     assert watched.wait(10) == 1
     assert watched.wait(10) == 1
+
+
+def test_a_change_during_the_start_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "a: 1")
+    known = files_state([path])
+    path.write_text("a: 22")
+    assert Watched(path, known=known).wait(10) == 1
 
 
 def test_a_file_replaced_by_renaming_is_noticed_again_and_again(
