@@ -140,9 +140,13 @@ class FileSystem:
         """Names of regular files and the seconds since they were last written."""
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_file(follow_symlinks=False):
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                try:
                     status = entry.stat(follow_symlinks=False)
-                    yield entry.name, now_s - status.st_mtime
+                except FileNotFoundError:
+                    continue  # It has got its place meanwhile.
+                yield entry.name, now_s - status.st_mtime
 
     def free_bytes(self, path: str) -> int:
         """The room that an ordinary user has on the file system of the path."""

@@ -418,6 +418,14 @@ class SweepTests(ForegroundCase):
         os.utime(path, (1e6 - age_s, 1e6 - age_s))
         return os.path.relpath(path, self.path)
 
+    async def test_files_that_get_their_place_meanwhile_are_passed_over(self) -> None:
+        paths = [put_file(self.path, ".mmr-tmp", f"{n:032x}.part") for n in range(3)]
+        found = FileSystem().files_with_age(os.path.dirname(paths[0]), 0)
+        next(found)
+        for path in paths:
+            os.unlink(path)
+        self.assertEqual(list(found), [])
+
     async def test_removes_only_old_unfinished_files_of_ours(self) -> None:
         reactor = FakeReactor()
         reactor.advance(1e6)
