@@ -14,6 +14,9 @@ CREATE TABLE mmr_quarantine_changes (
 );
 CREATE INDEX mmr_quarantine_changes_origin ON mmr_quarantine_changes (origin, id);
 
--- Usage is summed up from these alone, without the tables.
-CREATE INDEX mmr_media_usage ON media (origin, user_id, size_bytes);
+-- Usage is summed up from these alone, without the tables. The first one replaces an
+-- index with fewer columns.
+CREATE INDEX mmr_media_usage
+    ON media (origin, creation_ts, media_id, user_id, size_bytes);
+DROP INDEX mmr_media_origin_created;
 CREATE INDEX mmr_thumbnails_usage ON thumbnails (origin, size_bytes);
