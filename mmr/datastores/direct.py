@@ -1,7 +1,7 @@
 """Writing a large file past the kernel's page cache.
 
-It saves a copy, a quarter of what an upload of 100 MB costs, and what many ask for
-stays in memory. In exchange the first reader waits for the disk.
+It saves a copy, and most of the flush that an answer waits for; what many ask for stays
+in memory. In exchange the first reader waits for the disk.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from mmr.datastores import whole_flush
 from mmr.datastores.base import DatastoreError, DatastoreFull
-from mmr.datastores.whole_flush import EXT, XFS, kind_of
+from mmr.datastores.disk_kind import DiskKind, kind_of
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a named pipe in the folder must not hold a thread for ever.
@@ -41,7 +41,7 @@ _FIXES = {
     errno.ENOTDIR: "A file is where a folder should be: change the datastore's path.",
 }
 # Others copy the bytes nevertheless (Btrfs, ZFS), or may not pass the wish on.
-_TAKES_DIRECT = frozenset({EXT, XFS})
+_TAKES_DIRECT = frozenset({DiskKind.EXT, DiskKind.XFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
