@@ -145,13 +145,7 @@ class HomeserverClient:
         path = f"/_matrix/client/v3/admin/whois/{user}"
         if self.domain.admin_api_kind == "synapse":
             path = f"/_synapse/admin/v1/whois/{user}"
-        try:
-            status, _ = await self._call(
-                "GET", path, token, client_address, breaker=self._admin_breaker
-            )
-        except MatrixError:
-            return False
-        return status == 200
+        return await self._admin_status(path, token, client_address) == 200
 
     async def is_unknown_user(
         self, user_id: str, token: str, client_address: str
@@ -163,13 +157,19 @@ class HomeserverClient:
         if self.domain.admin_api_kind != "synapse":
             return False
         path = f"/_synapse/admin/v2/users/{quote_segment(user_id)}"
+        return await self._admin_status(path, token, client_address) == 404
+
+    async def _admin_status(
+        self, path: str, token: str, client_address: str
+    ) -> int | None:
+        """The status that the admin API answers with; None after an error."""
         try:
             status, _ = await self._call(
                 "GET", path, token, client_address, breaker=self._admin_breaker
             )
         except MatrixError:
-            return False
-        return status == 404
+            return None
+        return status
 
     async def room_media(
         self, room_id: str, token: str, client_address: str

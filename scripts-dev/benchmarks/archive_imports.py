@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.archives import MmrWithArchives
+from benchmarks.archives import FILES, SIZES, MmrWithArchives, note
 from benchmarks.errors import BenchError
 from benchmarks.processes import (
     LOAD_CORES,
@@ -45,8 +45,6 @@ TARGETS = (
     Target(IMPORT, "growth_mb", None, 100),
 )
 
-_FILES = 10_000
-_SIZES = range(2_000, 38_000)
 _SETTLE_S = 0.5
 _ORIGIN, _WHEN_MS = "localhost", 1_700_000_000_000
 
@@ -90,7 +88,7 @@ def _make(folder: Path) -> int:
     encoder = PartEncoder(part_name(1))
     text = io.BytesIO()
     manifest = ManifestWriter(text, _ORIGIN, _WHEN_MS)
-    sizes = random.Random(1).choices(_SIZES, k=_FILES)
+    sizes = random.Random(1).choices(SIZES, k=FILES)
     with (folder / part_name(1)).open("wb") as part:
         for number, size in enumerate(sizes):
             data, digest = fresh_bytes(size), hashlib.sha256(b"%d" % number).hexdigest()
@@ -151,7 +149,7 @@ def _import(
         took_s, after = time.perf_counter() - started, usage(server.pid)
     finally:
         server.stop()
-    _note(found, size_bytes, took_s, after.cpu_s - before.cpu_s)
+    note(found, size_bytes, took_s, after.cpu_s - before.cpu_s)
     found["rss_before_mb"].append(before.rss_mb)
     found["rss_peak_mb"].append(after.peak_mb)
     found["growth_mb"].append(after.peak_mb - before.rss_mb)
@@ -175,7 +173,7 @@ def _run(command: list[str], size_bytes: int, found: dict[str, list[float]]) -> 
     started, cpu_s = time.perf_counter(), own_seconds()
     subprocess.run(command, check=True)
     took_s = time.perf_counter() - started
-    _note(found, size_bytes, took_s, own_seconds() - cpu_s)
+    note(found, size_bytes, took_s, own_seconds() - cpu_s)
 
 
 def _settle() -> None:
@@ -183,11 +181,3 @@ def _settle() -> None:
     subprocess.run(["sync"], check=True)
     time.sleep(_SETTLE_S)
     warm_memory()
-
-
-def _note(
-    found: dict[str, list[float]], size_bytes: int, took_s: float, cpu_s: float
-) -> None:
-    found["files_s"].append(_FILES / took_s)
-    found["mb_s"].append(size_bytes / took_s / 1e6)
-    found["cpu_ms"].append(cpu_s * 1000 / _FILES)

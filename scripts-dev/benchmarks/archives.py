@@ -43,8 +43,8 @@ TARGETS = (
     Target(EXPORT, "growth_mb", None, 50),
 )
 
-_FILES = 10_000
-_SIZES = range(2_000, 38_000)
+FILES = 10_000
+SIZES = range(2_000, 38_000)
 _UPLOADERS = 8
 _SETTLE_S = 0.3
 # The server that is measured has to answer each time.
@@ -128,7 +128,7 @@ def _started() -> Iterator[MmrWithArchives]:
 
 def _fill(server: MmrWithArchives) -> int:
     """Upload the files; gives their bytes."""
-    sizes = random.Random(1).choices(_SIZES, k=_FILES)
+    sizes = random.Random(1).choices(SIZES, k=FILES)
 
     def upload(size: int) -> None:
         server.upload(fresh_bytes(size), "application/octet-stream")
@@ -147,7 +147,7 @@ def _export(
     server.finish(answer["task_id"])
     took_s = time.perf_counter() - started
     after = usage(server.pid)
-    _note(found, size_bytes, took_s, after.cpu_s - before.cpu_s)
+    note(found, size_bytes, took_s, after.cpu_s - before.cpu_s)
     found["rss_before_mb"].append(before.rss_mb)
     found["rss_peak_mb"].append(after.peak_mb)
     found["growth_mb"].append(after.peak_mb - before.rss_mb)
@@ -161,16 +161,17 @@ def _tar(folder: Path, size_bytes: int, found: dict[str, list[float]]) -> None:
     started, cpu_s = time.perf_counter(), own_seconds()
     subprocess.run(command, check=True)
     took_s = time.perf_counter() - started
-    _note(found, size_bytes, took_s, own_seconds() - cpu_s)
+    note(found, size_bytes, took_s, own_seconds() - cpu_s)
     (folder / "all.tgz").unlink()
 
 
-def _note(
+def note(
     found: dict[str, list[float]], size_bytes: int, took_s: float, cpu_s: float
 ) -> None:
-    found["files_s"].append(_FILES / took_s)
+    """Add the figures of one round over all files."""
+    found["files_s"].append(FILES / took_s)
     found["mb_s"].append(size_bytes / took_s / 1e6)
-    found["cpu_ms"].append(cpu_s * 1000 / _FILES)
+    found["cpu_ms"].append(cpu_s * 1000 / FILES)
 
 
 def _ready(server: MmrWithArchives) -> Any:
