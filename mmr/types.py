@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 
@@ -48,6 +49,7 @@ def split_server_name(server_name: str) -> tuple[str, int | None] | None:
     return host, int(port) if port is not None else None
 
 
+@functools.lru_cache(maxsize=1024)
 def is_valid_server_name(server_name: str) -> bool:
     """Whether the text fits the specification's grammar for server names."""
     return split_server_name(server_name) is not None

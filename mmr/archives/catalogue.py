@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import itertools
-import json
 import operator
 import sqlite3
 import threading
@@ -16,18 +15,20 @@ from mmr.archives.manifest import MediaEntry
 from mmr.archives.manifest_reader import Refused
 from mmr.types import Mxc
 
-_SCHEMA = """
-    PRAGMA journal_mode=OFF;
+_COLUMNS = tuple(field.name for field in attrs.fields(MediaEntry))
+_SCHEMA = f"""
+    PRAGMA journal_mode=MEMORY;
     PRAGMA cache_size=-4096;
     CREATE TABLE entries (
         mxc TEXT NOT NULL PRIMARY KEY,
-        file_name TEXT NOT NULL,
         state INTEGER NOT NULL,
-        record TEXT NOT NULL
-    );
+        {", ".join(_COLUMNS)}
+    ) WITHOUT ROWID;
     CREATE INDEX entries_file_name ON entries (file_name);
     CREATE INDEX entries_state ON entries (state, mxc);
 """
+_INSERT = f"INSERT INTO entries VALUES (?, ?{', ?' * len(_COLUMNS)})"  # noqa: S608
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608
 BATCH = 500
 """Records that are dealt with at once."""
 
@@ -45,7 +46,7 @@ class State(enum.IntEnum):
     """Nobody asked for it."""
 
 
-_values = operator.attrgetter(*(field.name for field in attrs.fields(MediaEntry)))
+_values = operator.attrgetter(*_COLUMNS)
 _OPEN_STATES = (State.WANTED, State.DAMAGED)
 
 
@@ -68,26 +69,31 @@ class Catalogue:
         Returns:
             Those that can't be used, and are not taken in.
         """
-        refused = []
+        found = list(records)
+        rows = [_row(each) for each in found if isinstance(each, MediaEntry)]
         with self._lock:
             self._db.execute("BEGIN")
-            for found in records:
-                if isinstance(found, Refused):
-                    refused.append(found)
-                elif not self._add(found):
-                    refused.append(Refused(str(found.mxc), "it is listed twice"))
-            self._db.execute("COMMIT")
-        return refused
+            try:
+                self._db.executemany(_INSERT, rows)
+            except sqlite3.IntegrityError:
+                self._db.execute("ROLLBACK")
+            else:
+                self._db.execute("COMMIT")
+                return [each for each in found if isinstance(each, Refused)]
+            return self._add_each(found)
 
-    def _add(self, entry: MediaEntry) -> bool:
-        row = (
-            str(entry.mxc),
-            entry.file_name,
-            State.WANTED,
-            json.dumps(_values(entry)),
-        )
-        cursor = self._db.execute("INSERT OR IGNORE INTO entries VALUES (?,?,?,?)", row)
-        return cursor.rowcount > 0
+    def _add_each(self, records: Iterable[MediaEntry | Refused]) -> list[Refused]:
+        """One of them is listed twice."""
+        refused = []
+        for each in records:
+            if isinstance(each, Refused):
+                refused.append(each)
+                continue
+            try:
+                self._db.execute(_INSERT, _row(each))
+            except sqlite3.IntegrityError:
+                refused.append(Refused(str(each.mxc), "it is listed twice"))
+        return refused
 
     def find(self, file_names: Collection[str]) -> list[MediaEntry]:
         """The media whose bytes some entries of a part hold, as far as wanted."""
@@ -108,11 +114,8 @@ class Catalogue:
 
     def _entries(self, where: str, *values: object) -> list[MediaEntry]:
         with self._lock:
-            rows = self._db.execute(
-                f"SELECT record FROM entries WHERE {where}",  # noqa: S608
-                values,
-            ).fetchall()
-        return [MediaEntry(*json.loads(row[0])) for row in rows]
+            rows = self._db.execute(f"{_SELECT} WHERE {where}", values).fetchall()
+        return list(itertools.starmap(MediaEntry, rows))
 
     def mark(self, media: Iterable[Mxc], state: State) -> None:
         """Note how far some records are."""
@@ -141,3 +144,7 @@ class Catalogue:
         """Let go of the scratch database."""
         with self._lock:
             self._db.close()
+
+
+def _row(entry: MediaEntry) -> tuple[object, ...]:
+    return (str(entry.mxc), State.WANTED, *_values(entry))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from mmr.types import Mxc
+from mmr.types import Mxc, is_valid_media_id, is_valid_server_name
 
 MANIFEST_NAME = "manifest.json"
 """The entry of the archive that holds the manifest."""
@@ -23,7 +23,7 @@ MAX_TEXT = 16 * 1024
 """Characters of one text of a record."""
 MAX_NUMBER = 2**63 - 1
 
-_SHA256_LENGTH = 64
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -77,36 +77,36 @@ class MediaEntry:
         """
         if not isinstance(raw, dict):
             raise RecordError("the record is not an object")
-        values: dict[str, Any] = {
-            field.name: _checked(raw, field.name, field.type == "int")
-            for field in attrs.fields(cls)
-        }
-        entry = cls(**values)
+        entry = cls(*(_checked(raw, name, zero) for name, zero in _FIELDS))
         entry._check(key)
-        return attrs.evolve(entry, sha256=entry.sha256.lower())
+        if entry.sha256 and not entry.sha256.islower():
+            return attrs.evolve(entry, sha256=entry.sha256.lower())
+        return entry
 
     def _check(self, key: str) -> None:
         if key != str(self.mxc):
             raise RecordError(f"the key doesn't fit the record, which is {self.mxc}")
-        try:
-            Mxc.parse(key)
-        except ValueError as error:
-            raise RecordError("not a valid MXC URI") from error
+        if not (is_valid_server_name(self.origin) and is_valid_media_id(self.media_id)):
+            raise RecordError("not a valid MXC URI")
         if not self.file_name and not self.s3_url:
             raise RecordError("neither file_name nor s3_url says where the bytes are")
-        digits = set(self.sha256.lower())
-        if self.sha256 and not (
-            len(self.sha256) == _SHA256_LENGTH and digits <= set("0123456789abcdef")
-        ):
+        if self.sha256 and not _SHA256.match(self.sha256):
             raise RecordError("sha256 is not 64 hexadecimal digits")
 
 
-def _checked(raw: Mapping[str, Any], key: str, is_number: bool) -> str | int:
-    """One value of a record. Null and nothing mean zero, as in MMR."""
+# What null and nothing mean, as in MMR.
+_FIELDS: tuple[tuple[str, Any], ...] = tuple(
+    (field.name, 0 if str(field.type) == "int" else "")
+    for field in attrs.fields(MediaEntry)
+)
+
+
+def _checked(raw: Mapping[str, Any], key: str, zero: str | int) -> Any:
+    """One value of a record."""
     value = raw.get(key)
     if value is None:
-        return 0 if is_number else ""
-    if is_number:
+        return zero
+    if zero == 0:
         if type(value) is not int or not 0 <= value <= MAX_NUMBER:
             raise RecordError(f"{key} is not a whole number from 0 to 2^63-1")
         return value
@@ -114,12 +114,12 @@ def _checked(raw: Mapping[str, Any], key: str, is_number: bool) -> str | int:
         raise RecordError(f"{key} is not a text")
     if len(value) > MAX_TEXT:
         raise RecordError(f"{key} is longer than {MAX_TEXT} characters")
+    if not _NOT_IN_TEXTS.search(value):
+        return value
     if key == "name":
         # It is only shown: better a mended name than no file.
         return _NOT_IN_TEXTS.sub("\ufffd", value)
-    if _NOT_IN_TEXTS.search(value):
-        raise RecordError(f"{key} holds characters that no text has")
-    return value
+    raise RecordError(f"{key} holds characters that no text has")
 
 
 @attrs.frozen

@@ -90,6 +90,7 @@ async def read_folder(
             _summarise(records, dry_run)
         return await _status(records)
     finally:
+        await importer.rest()
         await records.close()
 
 

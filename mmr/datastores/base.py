@@ -275,18 +275,43 @@ class Public(Protocol):
         ...
 
 
-@runtime_checkable
-class TakesMany(Protocol):
-    """A datastore that stores many small objects for little more than one."""
+class Taken(Protocol):
+    """Contents that a datastore has taken."""
 
-    async def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
-        """Store objects, given as locations and contents. All are visible and durable
-        when this returns (R91).
+    @property
+    def hashes(self) -> list[str]:
+        """SHA-256 of each, in hex."""
+        ...
+
+    async def put(self, locations: Sequence[str | None]) -> None:
+        """Store them, each at its location, and none that has None. All are visible and
+        durable when this returns (R91).
 
         Raises:
             DatastoreError: none may be relied on. Some may be visible; the caller has
                 named them and gives them up.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of the contents."""
+        ...
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """A datastore that stores many small objects for little more than one."""
+
+    async def take(self, contents: Sequence[bytes | memoryview]) -> Taken:
+        """Hash contents that may become objects. The caller closes what it gets.
+
+        Raises:
+            DatastoreError: the store can't do it now.
+        """
+        ...
+
+    async def rest(self) -> None:
+        """Let go of what only `take` needs; the next one gets it again."""
         ...
 
 

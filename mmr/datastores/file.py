@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import secrets
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -17,9 +15,11 @@ from mmr.datastores.base import (
     ObjectMissing,
     ObjectWriter,
     StoredObject,
+    Taken,
 )
-from mmr.datastores.file_batch import FileBatch
-from mmr.datastores.file_writer import TEMPORARY_SUFFIX, FileWriter
+from mmr.datastores.file_hand import FileHand
+from mmr.datastores.file_taken import TakenFiles
+from mmr.datastores.file_writer import FileWriter
 from mmr.datastores.filesystem import (
     FileSystem,
     datastore_error,
@@ -27,7 +27,12 @@ from mmr.datastores.filesystem import (
     is_full,
     write_all,
 )
-from mmr.datastores.folders import Folders, location_of
+from mmr.datastores.folders import (
+    Folders,
+    is_temporary_name,
+    location_of,
+    temporary_name,
+)
 from mmr.datastores.free_space import FreeSpace
 from mmr.errors import StartupError
 from mmr.types import Kind
@@ -40,7 +45,6 @@ R = TypeVar("R")
 SMALL_BYTES = 64 * 1024
 """An object up to this size is read by the job that opens it: one hop, not two."""
 
-_TEMPORARY_NAME = re.compile(rf"[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}\Z")
 _NOT_A_FILE = frozenset({errno.EISDIR, errno.EPERM})
 
 
@@ -56,6 +60,7 @@ class FileDatastore:
         floor: See `FreeSpace`.
         fs: System calls; tests put faults in place.
         may_link_tops: See `Folders`.
+        hand: Stores many small files at once; None: a pool thread does.
     """
 
     is_foreign = False
@@ -71,6 +76,7 @@ class FileDatastore:
         fs: FileSystem | None = None,
         *,
         may_link_tops: bool = False,
+        hand: FileHand | None = None,
     ) -> None:
         base = os.path.abspath(path)
         self.id = id
@@ -82,6 +88,7 @@ class FileDatastore:
         # Temporary files of this process: not the sweep's, whatever the clock says.
         self.unfinished: set[str] = set()
         self._clock = clock
+        self._hand = hand
 
     def location_of(self, object_name: str) -> str:
         """See `Datastore.location_of`."""
@@ -97,9 +104,14 @@ class FileDatastore:
         self.space.require(size)
         return FileWriter(self, size)
 
-    async def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
-        """See `TakesMany.put_all`."""
-        await self.files.run(FileBatch(self, objects).put)
+    async def take(self, contents: Sequence[bytes | memoryview]) -> Taken:
+        """See `TakesMany.take`."""
+        return await self.files.run(TakenFiles, self, contents, self._hand)
+
+    async def rest(self) -> None:
+        """See `TakesMany.rest`."""
+        if self._hand is not None:
+            await self.files.run(self._hand.rest)
 
     async def open(self, location: str) -> StoredObject:
         """See `Datastore.open`."""
@@ -211,9 +223,7 @@ class FileDatastore:
 
     def _probe(self) -> None:
         self.folders.make(self.folders.temporary)
-        probe = os.path.join(
-            self.folders.temporary, secrets.token_hex(16) + TEMPORARY_SUFFIX
-        )
+        probe = os.path.join(self.folders.temporary, temporary_name())
         fd = self.fs.create(probe)
         try:
             write_all(self.fs, fd, b"probe")
@@ -240,7 +250,7 @@ class FileDatastore:
             return removed
         for name, age_s in self.fs.files_with_age(folder, now_s):
             path = os.path.join(folder, name)
-            is_ours = _TEMPORARY_NAME.match(name) and path not in self.unfinished
+            is_ours = is_temporary_name(name) and path not in self.unfinished
             if is_ours and age_s > older_than_s:
                 removed += self._unlink_leftover(path)
         return removed

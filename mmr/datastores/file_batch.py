@@ -4,38 +4,55 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mmr.datastores.file_writer import TEMPORARY_SUFFIX
-from mmr.datastores.filesystem import datastore_error, write_all
-
-if TYPE_CHECKING:
-    from mmr.datastores.file import FileDatastore
+from mmr.datastores.filesystem import FileSystem, write_all
+from mmr.datastores.folders import Folders
 
 logger = logging.getLogger(__name__)
 
 # So few are flushed one by one: what else is dirty on that disk isn't waited for.
-_FEW = 8
+FEW = 8
+
+
+NewFile = tuple[str, str, bytes | memoryview]
+"""Temporary name, location and content of one object."""
+
+
+class BatchFailed(Exception):
+    """A system call failed; that error is its cause.
+
+    Args:
+        action: What the call was for: "flush".
+    """
+
+    def __init__(self, action: str, error: OSError) -> None:
+        super().__init__(f"cannot {action}: {error}")
+        self.action = action
+        self.error = error
 
 
 class FileBatch:
     """Puts objects into their places, in the order of R91, with two flushes in all.
 
-    Every method blocks; for one pool thread.
+    Every method blocks.
 
     Args:
-        objects: Locations and contents.
+        objects: What there is to put.
     """
 
     def __init__(
-        self, store: FileDatastore, objects: Sequence[tuple[str, bytes]]
+        self,
+        fs: FileSystem,
+        folders: Folders,
+        objects: Sequence[NewFile],
     ) -> None:
-        self._store = store
-        self._fs = store.fs
-        self._folders = store.folders
-        self._objects = [(store.folders.path_of(name), data) for name, data in objects]
+        self._fs = fs
+        self._folders = folders
+        self._objects = [
+            (os.path.join(folders.temporary, name), folders.path_of(location), data)
+            for name, location, data in objects
+        ]
         # Temporary file to place, for what is not there yet.
         self._unplaced: dict[str, str] = {}
         self._base: int | None = None
@@ -44,11 +61,10 @@ class FileBatch:
         """Write, flush, rename, flush. What fails leaves no temporary file.
 
         Raises:
-            DatastoreError: none of them may be relied on. Some may be visible.
+            BatchFailed: none of them may be relied on. Some may be visible.
         """
         action = "write below"
         try:
-            self._store.space.take(sum(len(data) for _, data in self._objects))
             self._open_base()
             self._write()
             action = "flush"
@@ -56,19 +72,19 @@ class FileBatch:
             action = "store objects below"
             self._place()
         except OSError as error:
-            base = self._folders.base
-            raise datastore_error(error, self._store.id, action, base) from error
+            raise BatchFailed(action, error) from error
         finally:
             self._clear()
 
     def _open_base(self) -> None:
         """Before anything is written: errors count from here on."""
-        if len(self._objects) > _FEW:
+        if len(self._objects) > FEW:
             self._base = self._fs.open_whole(self._folders.base)
 
     def _write(self) -> None:
-        for target, data in self._objects:
-            fd = self._create(target)
+        for path, target, data in self._objects:
+            self._unplaced[path] = target
+            fd = self._create(path)
             try:
                 write_all(self._fs, fd, data)
                 if self._base is None:
@@ -76,16 +92,11 @@ class FileBatch:
             finally:
                 self._fs.close(fd)
 
-    def _create(self, target: str) -> int:
-        folder = self._folders.temporary
-        path = os.path.join(folder, secrets.token_hex(16) + TEMPORARY_SUFFIX)
-        # Before it is there: the sweep asks for ours by name.
-        self._store.unfinished.add(path)
-        self._unplaced[path] = target
+    def _create(self, path: str) -> int:
         try:
             return self._fs.create(path)
         except FileNotFoundError:
-            self._folders.make(folder)
+            self._folders.make(self._folders.temporary)
             return self._fs.create(path)
 
     def _flush(self) -> None:
@@ -100,7 +111,6 @@ class FileBatch:
                 folders.add(folder)
                 self._make(folder)
             self._fs.rename_new(path, target)
-            self._store.unfinished.discard(path)
             del self._unplaced[path]
         self._flush()
         for folder in folders:
@@ -117,7 +127,6 @@ class FileBatch:
 
     def _clear(self) -> None:
         for path in self._unplaced:
-            self._store.unfinished.discard(path)
             try:
                 self._fs.unlink(path)
             except FileNotFoundError:

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from mmr.datastores.base import DatastoreError, ObjectMissing, StoredObject
 from mmr.datastores.direct import LARGE_BYTES, DirectOutput
 from mmr.datastores.filesystem import datastore_error, write_all
+from mmr.datastores.folders import temporary_name
 from mmr.errors import MatrixError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 SPILL_BYTES = 256 * 1024
 """Bytes that are gathered in memory before a pool thread writes them."""
-
-TEMPORARY_SUFFIX = ".part"
 
 
 class _State(enum.Enum):
@@ -212,7 +210,7 @@ class FileWriter:
 
     def _create(self) -> int:
         folders = self._store.folders
-        path = os.path.join(folders.temporary, secrets.token_hex(16) + TEMPORARY_SUFFIX)
+        path = os.path.join(folders.temporary, temporary_name())
         try:
             fd = self._fs.create(path)
         except FileNotFoundError:

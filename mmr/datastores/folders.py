@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 
 from mmr.datastores.base import BadLocation, ObjectMissing
 from mmr.datastores.filesystem import FileSystem
 
 TEMPORARY = ".mmr-tmp"
 
+_TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.part\Z")
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _NOT_A_NAME = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
+
+
+def temporary_name() -> str:
+    """A name for an unfinished file, which nobody else has."""
+    return secrets.token_hex(16) + ".part"
+
+
+def is_temporary_name(name: str) -> bool:
+    """Whether `temporary_name` gave it."""
+    return _TEMPORARY_NAME.match(name) is not None
 
 
 def location_of(object_name: str) -> str:

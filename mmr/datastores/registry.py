@@ -9,8 +9,14 @@ from typing import Protocol
 import attrs
 
 from mmr.config.datastores import DatastoreConfig
-from mmr.datastores.base import Datastore, DatastoreError, DatastoreFull
+from mmr.datastores.base import (
+    Datastore,
+    DatastoreError,
+    DatastoreFull,
+    TakesMany,
+)
 from mmr.datastores.file import FileDatastore
+from mmr.datastores.file_hand import FileHand
 from mmr.datastores.legacy import id_of
 from mmr.datastores.s3 import S3Datastore
 from mmr.datastores.s3_options import s3_options
@@ -61,12 +67,16 @@ class Provider(Protocol):
         ...
 
 
-def file_provider(files: Runner, clock: Clock, floor: Callable[[], int]) -> Provider:
+def file_provider(
+    files: Runner, clock: Clock, floor: Callable[[], int], hand: FileHand | None = None
+) -> Provider:
     """The provider of ``type: file``. The arguments are those of `FileDatastore`."""
 
     def build(place: Place) -> Datastore:
         path = place.opts["path"]
-        return FileDatastore(place.id, place.kinds, path, files, clock, floor)
+        return FileDatastore(
+            place.id, place.kinds, path, files, clock, floor, hand=hand
+        )
 
     return build
 
@@ -262,6 +272,13 @@ class Datastores:
                 await datastore.check()
             except DatastoreFull:
                 logger.warning("datastore %r takes no new objects", datastore.id)
+
+    async def rest(self) -> None:
+        """Let go of what only many new objects at once need."""
+        stores: list[object] = list(self)
+        for store in stores:
+            if isinstance(store, TakesMany):
+                await store.rest()
 
     def _collect(self, sections: Iterable[HasDatastores]) -> dict[str, Place]:
         places: dict[str, Place] = {}

@@ -6,7 +6,6 @@ a new file under a new id is left to that one.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
 from mmr.cluster.ids import IdGenerator
-from mmr.datastores.base import Datastore, TakesMany
+from mmr.datastores.base import Datastore, Taken, TakesMany
 from mmr.errors import MatrixError
 from mmr.media.adopt_rows import AdoptedRows, IdTaken
 from mmr.media.commit import ObjectCommitter, StoredAt
@@ -29,7 +28,6 @@ from mmr.storage.media import MediaRecord
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
-from mmr.util.threads import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +93,12 @@ class SmallFiles:
         intents: IntentStore,
         committer: ObjectCommitter,
         ids: IdGenerator,
-        threads: Runner,
     ) -> None:
         self._db = db
         self._store = store
         self._intents = intents
         self._committer = committer
         self._ids = ids
-        self._threads = threads
         self._waiting: deque[_File] = deque()
         self._running = 0
 
@@ -155,22 +151,24 @@ class SmallFiles:
         return list(batch.values())
 
     async def _commit(self, batch: list[_File]) -> None:
+        store: object = batch[0].datastore
+        if isinstance(store, TakesMany):
+            taken = await store.take([file.data for file in batch])
+            try:
+                await self._publish(batch, taken)
+            finally:
+                taken.close()
+        rest = [file for file in batch if file.outcome is None]
+        await gatherResults(
+            [Deferred.fromCoroutine(self._commit_alone(file)) for file in rest]
+        )
+
+    def _name(self, batch: list[_File], hashes: Sequence[str]) -> None:
         datastore = batch[0].datastore
-        hashes = await self._threads.run(_hashes, batch)
         names = self._ids.object_names(len(batch))
         for file, sha256, name in zip(batch, hashes, names, strict=True):
             location = ObjectName(datastore.id, datastore.location_of(name))
             file.stored = StoredAt(location, sha256, len(file.data))
-        fresh: list[_File] = []
-        store: object = datastore
-        if isinstance(store, TakesMany):
-            fresh = await self._db.interaction("claim_files", self._claim_txn, batch)
-            await self._publish(store, fresh)
-        taken = set(map(id, fresh))
-        rest = [file for file in batch if id(file) not in taken]
-        await gatherResults(
-            [Deferred.fromCoroutine(self._commit_alone(file)) for file in rest]
-        )
 
     def _claim_txn(self, txn: Transaction, batch: list[_File]) -> list[_File]:
         """Name the objects of those files whose id and content are new."""
@@ -189,12 +187,16 @@ class SmallFiles:
         self._store.add_intents_txn(txn, map(_intent, fresh))
         return fresh
 
-    async def _publish(self, datastore: TakesMany, fresh: list[_File]) -> None:
+    async def _publish(self, batch: list[_File], taken: Taken) -> None:
+        """Store what is new. The others have no outcome then."""
+        self._name(batch, taken.hashes)
+        fresh = await self._db.interaction("claim_files", self._claim_txn, batch)
         if not fresh:
             return
+        new = set(map(id, fresh))
         try:
-            await datastore.put_all(
-                [(file.at.name.location, file.data) for file in fresh]
+            await taken.put(
+                [file.at.name.location if id(file) in new else None for file in batch]
             )
             outcomes = await self._db.interaction(
                 "commit_files", self._commit_txn, fresh
@@ -294,10 +296,6 @@ class SmallFiles:
             file.outcome = error
         finally:
             await writer.discard()
-
-
-def _hashes(batch: Sequence[_File]) -> list[str]:
-    return [hashlib.sha256(file.data).hexdigest() for file in batch]
 
 
 def _intent(file: _File) -> Intent:

@@ -41,5 +41,4 @@ class Adopting(Moderation):
             intents=self.stores.intents,
             committer=self.committer,
             ids=self.ids,
-            threads=self.files,
         )

@@ -25,6 +25,7 @@ from mmr.cache.redis import RedisContentCache
 from mmr.cache.standing_in import StandingIn
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
+from mmr.datastores.file_hand import FileHand
 from mmr.datastores.registry import (
     Datastores,
     file_provider,
@@ -79,7 +80,9 @@ class Foundations(Clustering):
         return Datastores(
             sections_of(self.config),
             {
-                "file": file_provider(self.files, self.clock, self._min_free_bytes),
+                "file": file_provider(
+                    self.files, self.clock, self._min_free_bytes, FileHand()
+                ),
                 "s3": s3_provider(
                     self.s3,
                     self.files,

@@ -103,6 +103,7 @@ class MediaRepoServer(Measuring):
         await self.leave_cluster()
         await self.db.close()
         self.federation.stop()
+        await self.datastores.rest()
         for pool in (self.resolver, self.files, self.s3):
             await self._blocking_stop(pool)
 

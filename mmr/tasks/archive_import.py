@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mmr.archives.manifest import MANIFEST_NAME, ManifestError
 from mmr.archives.manifest_reader import MAX_MANIFEST_BYTES
+from mmr.archives.part_process import PartProcess
 from mmr.archives.reader import Refused
 from mmr.archives.unpack import ArchiveError
 from mmr.datastores.base import Datastore
@@ -56,7 +57,7 @@ class ArchiveImport:
     Args:
         records: What the manifest lists, once it is found.
         datastores: Those that URLs of the manifest may mean; None: there are none.
-        threads: Unpacks.
+        threads: Wait for the process that unpacks.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ArchiveImport:
         self._keeper = keeper
         self._datastores = datastores
         self._threads = threads
+        self._process = PartProcess()
         self._in_flight: set[Mxc] = set()
         # Found by the reading thread, to be dealt with in the reactor's.
         self._amiss: list[tuple[AdoptedMedia, AdoptOutcome]] = []
@@ -81,16 +83,19 @@ class ArchiveImport:
             ArchiveError: the part can't be read.
             ManifestError: the manifest can't be used.
         """
-        part = PartStream(chunks, _manifest_of, self._threads)
-        async for entry in part:
-            if isinstance(entry, Wanted):
-                if entry.size > MAX_MANIFEST_BYTES:
-                    raise ManifestError(f"longer than {MAX_MANIFEST_BYTES} bytes")
-                data = entry.data
-                pieces = part.pieces() if data is None else _just(data)
-                await self._records.load(pieces)
-                return True
-        return False
+        part = PartStream(self._process, chunks, _manifest_of, self._threads)
+        try:
+            async for entry in part:
+                if isinstance(entry, Wanted):
+                    if entry.size > MAX_MANIFEST_BYTES:
+                        raise ManifestError(f"longer than {MAX_MANIFEST_BYTES} bytes")
+                    data = entry.data
+                    pieces = part.pieces() if data is None else _just(data)
+                    await self._records.load(pieces)
+                    return True
+            return False
+        finally:
+            await part.close()
 
     async def read_part(self, chunks: AsyncIterator[bytes]) -> None:
         """Import what a part holds of what is wanted.
@@ -99,7 +104,7 @@ class ArchiveImport:
             ArchiveError: the rest of it can't be read. What came before is imported.
             MatrixError: our database or datastore doesn't work.
         """
-        part = PartStream(chunks, self._find, self._threads)
+        part = PartStream(self._process, chunks, self._find, self._threads)
         fault: ArchiveError | None = None
         try:
             async with Lanes(_AT_ONCE) as lanes:
@@ -109,11 +114,16 @@ class ArchiveImport:
                     part.stop()
                     raise
         finally:
+            await part.close()
             amiss, self._amiss = self._amiss, []
             self._in_flight.clear()
         await self._records.settle(amiss)
         if fault is not None:
             raise fault
+
+    async def rest(self) -> None:
+        """End the process that unpacks; the next part starts another."""
+        await self._threads.run(self._process.end)
 
     async def adopt_urls(self) -> None:
         """Have a look at our buckets for what no part held. Nothing is copied."""

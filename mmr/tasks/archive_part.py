@@ -12,7 +12,8 @@ import attrs
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
+from mmr.archives.part_process import PartProcess
+from mmr.archives.reader import End, Event, Large, Piece, Refused, Small
 from mmr.util.threads import Runner
 
 T = TypeVar("T")
@@ -34,9 +35,10 @@ class Wanted(Generic[T]):
 
 
 class PartStream(Generic[T]):
-    """What a part has, unpacked in a pool thread while others are dealt with.
+    """What a part has, unpacked in a process while others are dealt with.
 
     Args:
+        process: Unpacks it. It is this stream's until `close`.
         chunks: The bytes of the part.
         find: Says what wants some entries, given names and sizes. Those that nothing
             wants are left out. Called in a pool thread.
@@ -44,6 +46,7 @@ class PartStream(Generic[T]):
 
     def __init__(
         self,
+        process: PartProcess,
         chunks: AsyncIterator[bytes],
         find: Callable[[Collection[tuple[str, int]]], dict[str, T]],
         threads: Runner,
@@ -51,8 +54,12 @@ class PartStream(Generic[T]):
         self._chunks = chunks
         self._find = find
         self._threads = threads
-        self._reader = PartReader()
+        self._process = process
+        process.begin()
+        # What the process does while others deal with what it did before.
+        self._ahead: Deferred[list[Event]] | None = None
         self._events: deque[Wanted[T] | Piece | End | Refused] = deque()
+        self._is_all_read = False
         self._is_over = False
         self._is_stopped = False
         # All of the large entry that came last was given out.
@@ -100,30 +107,49 @@ class PartStream(Generic[T]):
         """Let whoever takes `pieces` get no more of them, but `CancelledError`."""
         self._is_stopped = True
 
+    async def close(self) -> None:
+        """What hasn't been read, nobody wants any more."""
+        if self._ahead is not None:
+            self._ahead.addErrback(lambda _: None)
+            self._ahead.cancel()
+        if not self._is_over:
+            await self._threads.run(self._process.end)
+
     async def _next(self) -> Wanted[T] | Piece | End | Refused | None:
         if self._is_stopped:
             raise CancelledError
         while not self._events:
             if self._is_over:
                 return None
-            if self._reader.wants_input:
-                await self._feed()
-            else:
-                self._events.extend(await self._threads.run(self._read))
+            self._events.extend(await self._fetch())
         return self._events.popleft()
 
-    async def _feed(self) -> None:
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._reader.finish()
+    async def _fetch(self) -> list[Wanted[T] | Piece | End | Refused]:
+        """What comes out next, maybe nothing."""
+        reading, self._ahead = self._ahead or self._read_on(), None
+        events = await reading
+        if self._is_all_read and self._process.wants_input:
             self._is_over = True
-            return
-        self._reader.feed(chunk)
+        else:
+            self._ahead = self._read_on()
+        return await self._threads.run(self._sort, events)
 
-    def _read(self) -> list[Wanted[T] | Piece | End | Refused]:
-        """Some events. In a pool thread."""
-        events = self._reader.read()
+    def _read_on(self) -> Deferred[list[Event]]:
+        return Deferred.fromCoroutine(self._read())
+
+    async def _read(self) -> list[Event]:
+        packed = b""
+        if self._process.wants_input and not self._is_all_read:
+            try:
+                packed = await anext(self._chunks)
+            except StopAsyncIteration:
+                self._is_all_read = True
+        return await self._threads.run(
+            self._process.read, packed, is_end=self._is_all_read
+        )
+
+    def _sort(self, events: list[Event]) -> list[Wanted[T] | Piece | End | Refused]:
+        """Leave out what nothing wants. In a pool thread."""
         sizes = [
             (event.name, event.size if isinstance(event, Large) else len(event.data))
             for event in events

@@ -14,7 +14,7 @@ from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords
 from mmr.util.threads import Runner
 
-_PIECE_BYTES = 1024 * 1024
+_PIECE_BYTES = 2 * 1024 * 1024
 
 
 class FolderImport:

@@ -30,7 +30,7 @@ NAME = "import_data"
 IDLE_MS = 7 * 24 * 3600 * 1000
 """An import to which nothing comes for so long ends by itself."""
 
-_PIECE_BYTES = 1024 * 1024
+_PIECE_BYTES = 2 * 1024 * 1024
 _MOST_NAMED = 1000
 
 
@@ -110,6 +110,7 @@ class ImportData:
             is_over = False
             raise
         finally:
+            await self._rest(import_id)
             if is_over:
                 await self._end(import_id)
 
@@ -120,6 +121,13 @@ class ImportData:
         for import_id in list(self._open):
             if await self._store.get(import_id) is None:
                 await self._close(import_id)
+
+    async def _rest(self, import_id: str) -> None:
+        """Nothing is done for a while: processes would be in the way."""
+        await self._datastores.rest()
+        known = self._open.get(import_id)
+        if known is not None:
+            await known.importer.rest()
 
     async def _end(self, import_id: str) -> None:
         await self._close(import_id)

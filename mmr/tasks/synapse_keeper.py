@@ -208,7 +208,11 @@ class SynapseKeeper:
     async def _put_all(self, objects: list[tuple[str, bytes]]) -> None:
         if objects:
             await self._clear([path for path, _ in objects])
-            await self._store.put_all(objects)
+            taken = await self._store.take([data for _, data in objects])
+            try:
+                await taken.put([path for path, _ in objects])
+            finally:
+                taken.close()
 
     async def _clear(self, paths: list[str]) -> None:
         """Remove what is there and has no row: a run before this one was cut off."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
@@ -15,7 +16,9 @@ import attrs
 from twisted.internet.task import Clock as FakeReactor
 from twisted.trial.unittest import TestCase
 
+from mmr.datastores.base import TakesMany
 from mmr.datastores.file import FileDatastore
+from mmr.datastores.file_hand import FileHand
 from mmr.datastores.filesystem import FileSystem
 from mmr.types import Kind
 from mmr.util.clock import Clock
@@ -134,6 +137,7 @@ def file_store(
     kinds: frozenset[Kind] = ALL_KINDS,
     floor: int = 0,
     reactor: FakeReactor | None = None,
+    hand: FileHand | None = None,
 ) -> FileDatastore:
     """A file datastore without threads, on a fake clock."""
     return FileDatastore(
@@ -144,7 +148,18 @@ def file_store(
         Clock(reactor or FakeReactor()),
         lambda: floor,
         fs,
+        hand=hand,
     )
+
+
+async def put_all(store: TakesMany, objects: Sequence[tuple[str, bytes]]) -> None:
+    """Store objects, given as locations and contents."""
+    taken = await store.take([data for _, data in objects])
+    try:
+        assert taken.hashes == [hashlib.sha256(data).hexdigest() for _, data in objects]
+        await taken.put([location for location, _ in objects])
+    finally:
+        taken.close()
 
 
 def fresh_folder(case: TestCase) -> str:

@@ -23,6 +23,7 @@ from tests.datastores.fakes import (
     RecordingFileSystem,
     file_store,
     files_below,
+    put_all,
 )
 
 MANY = [(f"ab/{n % 3:02}/{n:04}", b"%d" % n * 500) for n in range(20)]
@@ -47,7 +48,7 @@ class WholeRecorder(RecordingFileSystem):
 
 def outcome(store: FileDatastore, objects: list[tuple[str, bytes]]) -> object:
     results: list[object] = []
-    Deferred.fromCoroutine(store.put_all(objects)).addBoth(results.append)
+    Deferred.fromCoroutine(put_all(store, objects)).addBoth(results.append)
     (result,) = results
     return result.value if isinstance(result, Failure) else result
 

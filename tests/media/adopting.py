@@ -15,7 +15,7 @@ from tests.harness import ALICE, HOST, ServerCase
 SMALL = b"some bytes" * 10
 LARGE = b"many bytes" * 60_000
 WHEN = 1_500_000_000_000
-STEPS = ("claim_files", "put_all", "placed", "commit_files")
+STEPS = ("take", "claim_files", "put", "placed", "commit_files")
 
 
 class Crash(Exception):

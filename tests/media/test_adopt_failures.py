@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from mmr.datastores.base import DatastoreFull
 from mmr.datastores.file import FileDatastore
+from mmr.datastores.file_taken import TakenFiles
 from mmr.media.adopt import AdoptedMedia, Adoption
 from mmr.storage.errors import CommitOutcomeUnknown
 
@@ -21,7 +22,7 @@ class AdoptFailureTests(AdoptCases):
         async def full(*_: object) -> None:
             raise DatastoreFull("no space")
 
-        patch = self.patch(FileDatastore, "put_all", full)
+        patch = self.patch(TakenFiles, "put", full)
         errors = await self.adopt_all([(media(f"m{n}"), b"%d" % n) for n in range(20)])
         patch.restore()
         self.assertTrue(all(isinstance(each, DatastoreFull) for each in errors))
@@ -59,15 +60,20 @@ class AdoptFailureTests(AdoptCases):
 
     def break_at(self, step: str, error: type[Exception]) -> Any:
         """Fail at a step; gives the patch."""
-        put_all = FileDatastore.put_all
+        put = TakenFiles.put
 
-        async def placed(store: FileDatastore, objects: Any) -> None:
+        async def placed(taken: TakenFiles, locations: Any) -> None:
             if step == "placed":
-                await put_all(store, objects)
+                await put(taken, locations)
             raise error("injected")
 
-        if step in ("put_all", "placed"):
-            return self.patch(FileDatastore, "put_all", placed)
+        async def take(*_: object) -> None:
+            raise error("injected")
+
+        if step == "take":
+            return self.patch(FileDatastore, "take", take)
+        if step in ("put", "placed"):
+            return self.patch(TakenFiles, "put", placed)
 
         async def fail(run: Any) -> None:
             raise error("injected")

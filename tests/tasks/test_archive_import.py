@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tarfile
 import tracemalloc
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmr.archives import reader
+from mmr.archives import part_process
 from mmr.archives.catalogue import State
 from mmr.errors import MatrixError, StartupError
 from mmr.tasks import archive_import
@@ -448,6 +449,13 @@ class ArchiveCases(ImportCase):
         self.assertLess(peak, 20_000_000)
 
 
+FIVE_ENTRIES = """
+from mmr.archives import part_worker, reader
+reader.MAX_ENTRIES = 5
+part_worker.main()
+"""
+
+
 class ArchivesOnSqlite(ArchiveCases):
     __test__ = True
 
@@ -485,7 +493,7 @@ class LimitCases(ImportCase):
 
     async def test_too_many_entries(self) -> None:
         """R77: a million members."""
-        self.patch(reader, "MAX_ENTRIES", 5)
+        self.patch(part_process, "_COMMAND", (sys.executable, "-c", FIVE_ENTRIES))
         archive = Archive()
         for number in range(10):
             archive.add(f"m{number}", b"%d" % number)

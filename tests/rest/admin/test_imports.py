@@ -6,7 +6,7 @@ import os
 from typing import Any, ClassVar
 
 from mmr.datastores.base import DatastoreFull
-from mmr.datastores.file import FileDatastore
+from mmr.datastores.file_taken import TakenFiles
 from mmr.media.adopt import Adoptions
 from mmr.storage.consistency import ConsistencyStore
 from mmr.storage.imports import ImportStore
@@ -307,7 +307,7 @@ class ImportCases(ServerCase):
         async def full(*_: object) -> None:
             raise DatastoreFull("no space")
 
-        patch = self.patch(FileDatastore, "put_all", full)
+        patch = self.patch(TakenFiles, "put", full)
         await self.add(import_id, one)
         await self.until_idle()
         patch.restore()

@@ -1,0 +1,100 @@
+"""The process of `mmr.archives.part_process`: ``python -m mmr.archives.part_worker``.
+
+It confines itself before it sees the first byte of a stranger's archive. What it
+answers is in the file that the packed bytes came in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
+from mmr.archives.unpack import ArchiveError
+from mmr.util.confined.channel import Channel
+from mmr.util.confined.confinement import confine, renew_cpu_limit
+from mmr.util.confined.limits import WorkerLimits
+from mmr.util.memory_file import write_pieces
+
+WINDOW_BYTES = 2 * 1024 * 1024
+"""An answer has about so many unpacked bytes at most, and what `PartReader.read` gives
+at once.
+"""
+
+
+def answer(reader: PartReader, fd: int, *, is_end: bool) -> dict[str, Any]:
+    """Take in what is in the file, and put there what comes out.
+
+    Args:
+        is_end: Nothing more comes.
+
+    Returns:
+        Where the list of events begins, behind their bytes; whether there is nothing
+        more without more of the file; why the rest can't be read, or None.
+    """
+    fault = None
+    events: list[Event] = []
+    packed = os.pread(fd, os.fstat(fd).st_size, 0)
+    try:
+        if packed:
+            reader.feed(packed)
+        _read(reader, events)
+        if is_end and reader.wants_input:
+            reader.finish()
+    except ArchiveError as error:
+        fault = str(error)
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    contents = [each.data for each in events if isinstance(each, Small | Piece)]
+    listing = json.dumps([_described(event) for event in events]).encode()
+    write_pieces(fd, [*contents, listing])
+    return {
+        "listing_at": sum(map(len, contents)),
+        "wants_input": reader.wants_input,
+        "fault": fault,
+    }
+
+
+def _read(reader: PartReader, events: list[Event]) -> None:
+    size = 0
+    while not reader.wants_input and size < WINDOW_BYTES:
+        some = reader.read()
+        events += some
+        size += sum(len(each.data) for each in some if isinstance(each, Small | Piece))
+
+
+def _described(event: Event) -> list[str | int]:
+    """An event without its bytes; those lie in the order of the events."""
+    match event:
+        case Small(name, data):
+            return ["small", name, len(data)]
+        case Large(name, size):
+            return ["large", name, size]
+        case Piece(data):
+            return ["piece", len(data)]
+        case Refused(name, reason):
+            return ["refused", name, reason]
+        case End():
+            return ["end"]
+
+
+def main() -> None:
+    """Confine the process, then read parts until the server hangs up."""
+    limits = WorkerLimits(**json.loads(sys.argv[1]))
+    channel = Channel.inherited()
+    channel.send({"confinement": confine(limits)})
+    reader = PartReader()
+    while (received := channel.receive(max_files=1)) is not None:
+        message, (fd,) = received
+        renew_cpu_limit(limits.cpu_seconds)
+        if message["is_new"]:
+            reader = PartReader()
+        with open(fd, "r+b", buffering=0):
+            found = answer(reader, fd, is_end=message["is_end"])
+        channel.send(found)
+
+
+if __name__ == "__main__":
+    main()
