@@ -44,6 +44,37 @@ _LIMITS = WorkerLimits(
 )
 
 
+class FilePiece:
+    """Some bytes of an open file: the process reads them itself.
+
+    Args:
+        fd: Stays the caller's.
+    """
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        # The caller may close its own, and the number be another file's by then.
+        self._fd: int | None = os.dup(fd)
+        self.place = {"offset": offset, "size": size}
+
+    def __del__(self) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The copy of the descriptor."""
+        assert self._fd is not None
+        return self._fd
+
+    def close(self) -> None:
+        """Let go of it."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+Packed = bytes | FilePiece
+"""What comes next of a part."""
+
+
 class PartProcess:
     """Reads parts, one after the other, as `PartReader` reads one.
 
@@ -68,7 +99,7 @@ class PartProcess:
         self._is_ended = False
         self._fault = None
 
-    def read(self, packed: bytes, *, is_end: bool = False) -> list[Event]:
+    def read(self, packed: Packed, *, is_end: bool = False) -> list[Event]:
         """What comes out next.
 
         Args:
@@ -122,13 +153,18 @@ class PartProcess:
         return self._worker
 
     def _exchange(
-        self, worker: WorkerProcess, packed: bytes, *, is_end: bool
+        self, worker: WorkerProcess, packed: Packed, *, is_end: bool
     ) -> list[Event]:
         with memory_file() as file:
-            write_pieces(file.fileno(), [packed])
+            message: dict[str, Any] = {"is_new": self._is_new, "is_end": is_end}
+            files = [file.fileno()]
+            if isinstance(packed, FilePiece):
+                message["piece"] = packed.place
+                files.append(packed.fileno())
+            else:
+                write_pieces(file.fileno(), [packed])
             worker.channel.limit(_LIMITS.wall_seconds)
-            message = {"is_new": self._is_new, "is_end": is_end}
-            worker.channel.send(message, (file.fileno(),))
+            worker.channel.send(message, tuple(files))
             self._is_new = False
             received = worker.channel.receive()
             if received is None:

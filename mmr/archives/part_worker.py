@@ -1,7 +1,7 @@
 """The process of `mmr.archives.part_process`: ``python -m mmr.archives.part_worker``.
 
 It confines itself before it sees the first byte of a stranger's archive. What it
-answers is in the file that the packed bytes came in.
+answers is in a file that came with the question.
 """
 
 from __future__ import annotations
@@ -18,43 +18,57 @@ from mmr.util.confined.confinement import confine, renew_cpu_limit
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.memory_file import write_pieces
 
-WINDOW_BYTES = 2 * 1024 * 1024
+WINDOW_BYTES = 4 * 1024 * 1024
 """An answer has about so many unpacked bytes at most, and what `PartReader.read` gives
 at once.
 """
 
 
-def answer(reader: PartReader, fd: int, *, is_end: bool) -> dict[str, Any]:
-    """Take in what is in the file, and put there what comes out.
+def answer(
+    reader: PartReader, message: dict[str, Any], files: list[int]
+) -> dict[str, Any]:
+    """Take in what comes next of a part, and give what comes out.
 
     Args:
-        is_end: Nothing more comes.
+        message: What `PartProcess` says.
+        files: One for the answer, which may have the packed bytes in it; else one that
+            has them.
 
     Returns:
         Where the list of events begins, behind their bytes; whether there is nothing
-        more without more of the file; why the rest can't be read, or None.
+        more without more of the part; why the rest can't be read, or None.
     """
     fault = None
     events: list[Event] = []
-    packed = os.pread(fd, os.fstat(fd).st_size, 0)
     try:
+        packed = _packed(message.get("piece"), files)
         if packed:
             reader.feed(packed)
         _read(reader, events)
-        if is_end and reader.wants_input:
+        if message["is_end"] and reader.wants_input:
             reader.finish()
     except ArchiveError as error:
         fault = str(error)
-    os.ftruncate(fd, 0)
-    os.lseek(fd, 0, os.SEEK_SET)
     contents = [each.data for each in events if isinstance(each, Small | Piece)]
     listing = json.dumps([_described(event) for event in events]).encode()
-    write_pieces(fd, [*contents, listing])
+    os.ftruncate(files[0], 0)
+    os.lseek(files[0], 0, os.SEEK_SET)
+    write_pieces(files[0], [*contents, listing])
     return {
         "listing_at": sum(map(len, contents)),
         "wants_input": reader.wants_input,
         "fault": fault,
     }
+
+
+def _packed(piece: dict[str, int] | None, files: list[int]) -> bytes:
+    """Either a piece of the second file, or all that is in the first."""
+    if piece is None:
+        return os.pread(files[0], os.fstat(files[0]).st_size, 0)
+    try:
+        return os.pread(files[1], piece["size"], piece["offset"])
+    except OSError as error:
+        raise ArchiveError(f"it can't be read: {error.strerror}") from error
 
 
 def _read(reader: PartReader, events: list[Event]) -> None:
@@ -86,14 +100,14 @@ def main() -> None:
     channel = Channel.inherited()
     channel.send({"confinement": confine(limits)})
     reader = PartReader()
-    while (received := channel.receive(max_files=1)) is not None:
-        message, (fd,) = received
+    while (received := channel.receive(max_files=2)) is not None:
+        message, files = received
         renew_cpu_limit(limits.cpu_seconds)
         if message["is_new"]:
             reader = PartReader()
-        with open(fd, "r+b", buffering=0):
-            found = answer(reader, fd, is_end=message["is_end"])
-        channel.send(found)
+        channel.send(answer(reader, message, files))
+        for file in files:
+            os.close(file)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mmr.archives.manifest import MANIFEST_NAME, ManifestError
 from mmr.archives.manifest_reader import MAX_MANIFEST_BYTES
-from mmr.archives.part_process import PartProcess
+from mmr.archives.part_process import Packed, PartProcess
 from mmr.archives.reader import Refused
 from mmr.archives.unpack import ArchiveError
 from mmr.datastores.base import Datastore
@@ -76,7 +76,7 @@ class ArchiveImport:
         # Found by the reading thread, to be dealt with in the reactor's.
         self._amiss: list[tuple[AdoptedMedia, AdoptOutcome]] = []
 
-    async def find_manifest(self, chunks: AsyncIterator[bytes]) -> bool:
+    async def find_manifest(self, chunks: AsyncIterator[Packed]) -> bool:
         """Look for the manifest in a part, and take it in.
 
         Raises:
@@ -92,12 +92,14 @@ class ArchiveImport:
                     data = entry.data
                     pieces = part.pieces() if data is None else _just(data)
                     await self._records.load(pieces)
+                    # Most often nothing else is in there.
+                    await part.settle()
                     return True
             return False
         finally:
             await part.close()
 
-    async def read_part(self, chunks: AsyncIterator[bytes]) -> None:
+    async def read_part(self, chunks: AsyncIterator[Packed]) -> None:
         """Import what a part holds of what is wanted.
 
         Raises:

@@ -45,8 +45,8 @@ class Judge:
         # Archives hold a lot of few users.
         self._server_of = functools.lru_cache(maxsize=256)(server_of_user)
 
-    def media_of(self, entry: MediaEntry) -> AdoptedMedia:
-        """The media that a record describes.
+    def check(self, entry: MediaEntry) -> None:
+        """Whether the record is one to keep.
 
         Raises:
             NotWanted: it isn't of the entity that was asked for.
@@ -58,6 +58,10 @@ class Judge:
             raise NotWanted
         if server is not None and server.lower() != entry.origin.lower():
             raise Misplaced(f"its uploader {uploader} is not of {entry.origin}")
+
+    def media_of(self, entry: MediaEntry) -> AdoptedMedia:
+        """The media that a checked record describes."""
+        uploader = self._header.uploader_of(entry)
         # An archive of old may know neither.
         is_described = bool(entry.size_bytes or entry.sha256)
         return AdoptedMedia(
@@ -65,7 +69,7 @@ class Judge:
             media_id=entry.media_id,
             content_type=entry.content_type or _UNKNOWN_TYPE,
             upload_name=entry.name,
-            user_id=uploader if server is not None else "",
+            user_id="" if self._server_of(uploader) is None else uploader,
             creation_ts=entry.created_ts or self._clock.time_ms(),
             expected_sha256=entry.sha256 or None,
             expected_bytes=entry.size_bytes if is_described else None,

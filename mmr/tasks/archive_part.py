@@ -12,8 +12,9 @@ import attrs
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from mmr.archives.part_process import PartProcess
+from mmr.archives.part_process import Packed, PartProcess
 from mmr.archives.reader import End, Event, Large, Piece, Refused, Small
+from mmr.archives.unpack import ArchiveError
 from mmr.util.threads import Runner
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class PartStream(Generic[T]):
     def __init__(
         self,
         process: PartProcess,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[Packed],
         find: Callable[[Collection[tuple[str, int]]], dict[str, T]],
         threads: Runner,
     ) -> None:
@@ -107,6 +108,11 @@ class PartStream(Generic[T]):
         """Let whoever takes `pieces` get no more of them, but `CancelledError`."""
         self._is_stopped = True
 
+    async def settle(self) -> None:
+        """Let the process end what it is at, and maybe the part with that."""
+        with contextlib.suppress(ArchiveError):
+            await self._fetch()
+
     async def close(self) -> None:
         """What hasn't been read, nobody wants any more."""
         if self._ahead is not None:
@@ -138,7 +144,7 @@ class PartStream(Generic[T]):
         return Deferred.fromCoroutine(self._read())
 
     async def _read(self) -> list[Event]:
-        packed = b""
+        packed: Packed = b""
         if self._process.wants_input and not self._is_all_read:
             try:
                 packed = await anext(self._chunks)

@@ -135,22 +135,28 @@ class ArchiveRecords:
         """Set aside what isn't wanted, and what is here already."""
         async for batch in self._wanted():
             states: dict[State, list[Mxc]] = defaultdict(list)
-            media = []
+            sound: dict[Mxc, MediaEntry] = {}
             for entry in batch:
+                mxc = entry.mxc
                 try:
-                    media.append(self._media_of(entry))
+                    self._check_entry(entry)
                 except NotWanted:
-                    states[State.LEFT_OUT].append(entry.mxc)
+                    states[State.LEFT_OUT].append(mxc)
                 except Misplaced as error:
-                    states[State.FAILED].append(entry.mxc)
-                    self.tell(REFUSED, str(entry.mxc), str(error))
-            known = await self._media.get_several([item.mxc for item in media])
-            here = [item for item in media if item.mxc in known]
-            await self.settle(
-                [(item, await self._check(item, known[item.mxc])) for item in here]
-            )
+                    states[State.FAILED].append(mxc)
+                    self.tell(REFUSED, str(mxc), str(error))
+                else:
+                    sound[mxc] = entry
+            await self._settle_known(sound)
             await self._mark(states)
             self._advance(sum(map(len, states.values())))
+
+    async def _settle_known(self, sound: Mapping[Mxc, MediaEntry]) -> None:
+        known = await self._media.get_several(list(sound)) if sound else {}
+        here = [(self._media_of(sound[mxc]), known[mxc]) for mxc in known]
+        await self.settle(
+            [(item, await self._check(item, record)) for item, record in here]
+        )
 
     def find(self, names: Collection[str]) -> list[tuple[str, AdoptedMedia]]:
         """What entries of a part are wanted for. Blocks: for pool threads."""
@@ -194,6 +200,10 @@ class ArchiveRecords:
         """Count and tell a problem."""
         self.tally[word] += 1
         self._tell(Problem(word, what, detail))
+
+    def _check_entry(self, entry: MediaEntry) -> None:
+        assert self._judge is not None
+        self._judge.check(entry)
 
     def _media_of(self, entry: MediaEntry) -> AdoptedMedia:
         assert self._judge is not None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mmr.archives.manifest import ManifestError
+from mmr.archives.part_process import FilePiece, Packed
 from mmr.archives.unpack import ArchiveError
 from mmr.errors import StartupError
 from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords
 from mmr.util.threads import Runner
 
-_PIECE_BYTES = 2 * 1024 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024
 
 
 class FolderImport:
@@ -80,13 +82,12 @@ class FolderImport:
             raise StartupError(f"{self._folder} can't be read: {error}") from error
         return sorted(filter(_is_part, paths), key=_in_order)
 
-    async def _bytes_of(self, path: Path) -> AsyncIterator[bytes]:
+    async def _bytes_of(self, path: Path) -> AsyncIterator[Packed]:
         file = await self._threads.run(path.open, "rb", buffering=0)
-        try:
-            while piece := await self._threads.run(file.read, _PIECE_BYTES):
-                yield piece
-        finally:
-            file.close()
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            for offset in range(0, size, _PIECE_BYTES):
+                yield FilePiece(file.fileno(), offset, _PIECE_BYTES)
 
 
 def _is_part(path: Path) -> bool:

@@ -9,6 +9,7 @@ import attrs
 
 from mmr.archives.catalogue import State
 from mmr.archives.manifest import ManifestError
+from mmr.archives.part_process import FilePiece, Packed
 from mmr.archives.unpack import ArchiveError
 from mmr.config import Config
 from mmr.datastores.base import DatastoreError, ObjectMissing
@@ -30,7 +31,7 @@ NAME = "import_data"
 IDLE_MS = 7 * 24 * 3600 * 1000
 """An import to which nothing comes for so long ends by itself."""
 
-_PIECE_BYTES = 2 * 1024 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024
 _MOST_NAMED = 1000
 
 
@@ -237,15 +238,17 @@ class ImportData:
 
     async def _bytes_of(
         self, part: ImportPart, known: _Open, reporter: TaskReporter
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[Packed]:
         datastore = self._datastores.get(part.name.datastore_id)
         stored = await datastore.open(part.name.location)
         try:
-            offset = 0
-            while piece := await stored.read(offset, _PIECE_BYTES):
-                offset += len(piece)
+            fd = stored.fileno()
+            for offset in range(0, stored.size, _PIECE_BYTES):
                 await reporter.report(known.progress)
-                yield piece
+                if fd is None:
+                    yield await stored.read(offset, _PIECE_BYTES)
+                else:
+                    yield FilePiece(fd, offset, _PIECE_BYTES)
         finally:
             await stored.close()
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmr.archives import part_process, part_worker
-from mmr.archives.part_process import PartProcess
+from mmr.archives.part_process import FilePiece, PartProcess
 from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
 from mmr.archives.unpack import ArchiveError
 from mmr.util.confined.channel import ProtocolError
@@ -82,6 +83,32 @@ def test_an_answer_has_a_bounded_size(part: PartProcess) -> None:
         events = part.read(b"")
     assert len(sizes) > 10
     assert max(sizes) <= part_worker.WINDOW_BYTES + (1 << 20)
+
+
+def test_it_reads_a_file_itself(part: PartProcess, tmp_path: Path) -> None:
+    """The caller's descriptor may be closed by then."""
+    path = tmp_path / "part.tgz"
+    path.write_bytes(b"before" + MANY)
+    found: list[Event] = []
+    for offset in range(0, len(MANY), 5000):
+        with path.open("rb") as file:
+            piece = FilePiece(file.fileno(), offset + 6, 5000)
+        found += part.read(piece)
+        piece.close()
+        while not part.wants_input:
+            found += part.read(b"")
+    found += part.read(b"", is_end=True)
+    assert whole(found) == whole(events_of(MANY))
+
+
+def test_a_file_that_can_not_be_read(part: PartProcess, tmp_path: Path) -> None:
+    """R97: a bad block, say."""
+    path = tmp_path / "part.tgz"
+    path.write_bytes(MANY)
+    with path.open("ab") as file:
+        part.read(FilePiece(file.fileno(), 0, 5000))
+    with pytest.raises(ArchiveError, match="can't be read: Bad file descriptor"):
+        part.read(b"")
 
 
 @pytest.mark.parametrize("cut", [5000, -1])
@@ -257,7 +284,8 @@ def worked(packed: bytes, piece: int) -> list[Event]:
         while not answer["wants_input"]:
             with memory_file() as file:
                 write_pieces(file.fileno(), [taken])
-                answer = part_worker.answer(reader, file.fileno(), is_end=each is None)
+                message = {"is_end": each is None}
+                answer = part_worker.answer(reader, message, [file.fileno()])
                 found += part_process._decode(answer, file.fileno())[0]
             if answer["fault"] is not None:
                 raise ArchiveError(answer["fault"])
