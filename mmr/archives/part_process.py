@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import tempfile
 import threading
@@ -15,22 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from mmr.archives.reader import (
     MAX_NAME,
     SMALL_BYTES,
     End,
-    Event,
     Large,
     Piece,
     Refused,
-    Small,
 )
 from mmr.archives.unpack import ArchiveError
 from mmr.errors import unavailable
 from mmr.util.confined.channel import ProtocolError
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.confined.process import WorkerProcess
-from mmr.util.memory_file import memory_file, write_pieces
+from mmr.util.memory_file import Content, FileSlice, SharedFile, write_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -44,35 +43,15 @@ _LIMITS = WorkerLimits(
 )
 
 
-class FilePiece:
-    """Some bytes of an open file: the process reads them itself.
+@attrs.frozen(slots=True)
+class Held:
+    """A small entry, whole, as `Small`; its bytes are not here but in a file."""
 
-    Args:
-        fd: Stays the caller's.
-    """
-
-    def __init__(self, fd: int, offset: int, size: int) -> None:
-        # The caller may close its own, and the number be another file's by then.
-        self._fd: int | None = os.dup(fd)
-        self.place = {"offset": offset, "size": size}
-
-    def __del__(self) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The copy of the descriptor."""
-        assert self._fd is not None
-        return self._fd
-
-    def close(self) -> None:
-        """Let go of it."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+    name: str
+    data: FileSlice
 
 
-Packed = bytes | FilePiece
-"""What comes next of a part."""
+Found = Held | Large | Piece | End | Refused
 
 
 class PartProcess:
@@ -99,7 +78,7 @@ class PartProcess:
         self._is_ended = False
         self._fault = None
 
-    def read(self, packed: Packed, *, is_end: bool = False) -> list[Event]:
+    def read(self, packed: Content, *, is_end: bool = False) -> list[Found]:
         """What comes out next.
 
         Args:
@@ -153,37 +132,40 @@ class PartProcess:
         return self._worker
 
     def _exchange(
-        self, worker: WorkerProcess, packed: Packed, *, is_end: bool
-    ) -> list[Event]:
-        with memory_file() as file:
-            message: dict[str, Any] = {"is_new": self._is_new, "is_end": is_end}
-            files = [file.fileno()]
-            if isinstance(packed, FilePiece):
-                message["piece"] = packed.place
-                files.append(packed.fileno())
-            else:
-                write_pieces(file.fileno(), [packed])
-            worker.channel.limit(_LIMITS.wall_seconds)
-            worker.channel.send(message, tuple(files))
-            self._is_new = False
-            received = worker.channel.receive()
-            if received is None:
-                raise ProtocolError("it ended")
-            events, wants_input, self._fault = _decode(received[0], file.fileno())
+        self, worker: WorkerProcess, packed: Content, *, is_end: bool
+    ) -> list[Found]:
+        file = SharedFile.in_memory()
+        message: dict[str, Any] = {"is_new": self._is_new, "is_end": is_end}
+        files = [file.fd]
+        if isinstance(packed, bytes):
+            write_pieces(file.fd, [packed])
+        else:
+            message["piece"] = {"offset": packed.offset, "size": packed.size}
+            files.append(packed.file.fd)
+        worker.channel.limit(_LIMITS.wall_seconds)
+        worker.channel.send(message, tuple(files))
+        self._is_new = False
+        received = worker.channel.receive()
+        if received is None:
+            raise ProtocolError("it ended")
+        events, wants_input, self._fault = _decode(received[0], file.sealed())
         self.wants_input = wants_input and self._fault is None
         return events
 
 
-def _decode(message: dict[str, Any], fd: int) -> tuple[list[Event], bool, str | None]:
+def _decode(
+    message: dict[str, Any], file: SharedFile
+) -> tuple[list[Found], bool, str | None]:
     """The worker may have been taken over: all is checked."""
     try:
         listing_at, fault = message["listing_at"], message["fault"]
         if not (fault is None or isinstance(fault, str)):
             raise ProtocolError("not a fault")
-        # In one go: the interpreter's lock is free meanwhile.
-        whole = os.pread(fd, os.fstat(fd).st_size, 0)
-        found = list(_Events(whole, listing_at))
-        return found, message["wants_input"] is True, fault
+        return (
+            list(_Events(file, listing_at)),
+            message["wants_input"] is True,
+            fault,
+        )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("not what a part holds") from error
 
@@ -191,33 +173,36 @@ def _decode(message: dict[str, Any], fd: int) -> tuple[list[Event], bool, str | 
 class _Events:
     """The events of one answer. Raises `ValueError` for what makes no sense."""
 
-    def __init__(self, whole: bytes, listing_at: int) -> None:
-        self._whole = whole
-        self._listing = json.loads(whole[listing_at:])
+    def __init__(self, file: SharedFile, listing_at: int) -> None:
+        if not 0 <= listing_at <= file.size:
+            raise ValueError("no place for a list")
+        self._file = file
+        listing = FileSlice(file, listing_at, file.size - listing_at).read()
+        self._listing = json.loads(listing)
         self._left = listing_at
         self._at = 0
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Found]:
         for kind, *values in self._listing:
             yield self._event(kind, values)
 
-    def _event(self, kind: str, values: list[Any]) -> Event:
+    def _event(self, kind: str, values: list[Any]) -> Found:
         match kind, values:
             case "small", [str(name), int(size)] if size <= SMALL_BYTES:
-                return Small(name[:MAX_NAME], self._take(size))
+                return Held(name[:MAX_NAME], self._take(size))
             case "large", [str(name), int(size)] if size > SMALL_BYTES:
                 return Large(name[:MAX_NAME], size)
             case "piece", [int(size)]:
-                return Piece(self._take(size))
+                return Piece(self._take(size).read())
             case "refused", [str(name), str(reason)]:
                 return Refused(name[:MAX_NAME], reason)
             case "end", []:
                 return End()
         raise ValueError("no event")
 
-    def _take(self, size: int) -> bytes:
+    def _take(self, size: int) -> FileSlice:
         if not 0 <= size <= self._left:
             raise ValueError("not so many bytes")
         self._left -= size
         self._at += size
-        return self._whole[self._at - size : self._at]
+        return FileSlice(self._file, self._at - size, size)

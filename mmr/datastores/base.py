@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from mmr.errors import MatrixError
 from mmr.types import Kind
+from mmr.util.memory_file import Content
 
 logger = logging.getLogger(__name__)
 
@@ -302,7 +303,7 @@ class Taken(Protocol):
 class TakesMany(Protocol):
     """A datastore that stores many small objects for little more than one."""
 
-    async def take(self, contents: Sequence[bytes | memoryview]) -> Taken:
+    async def take(self, contents: Sequence[Content]) -> Taken:
         """Hash contents that may become objects. The caller closes what it gets.
 
         Raises:

@@ -12,21 +12,28 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from mmr.datastores.base import DatastoreError
 from mmr.datastores.file_batch import BatchFailed
 from mmr.util.confined.channel import ProtocolError
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.confined.process import WorkerLost, WorkerPlace
-from mmr.util.memory_file import memory_file, write_pieces
+from mmr.util.memory_file import (
+    Content,
+    FileSlice,
+    SharedFile,
+    bytes_of,
+    write_pieces,
+)
 
 T = TypeVar("T")
 
 _COMMAND = (sys.executable, "-m", "mmr.datastores.file_worker")
 
+MAX_FILES = 16
+"""That go along with a job."""
 # A flush waits for the disk, and so would a thread.
 _LIMITS = WorkerLimits(wall_seconds=3600.0, jobs=10_000)
 
@@ -41,7 +48,10 @@ class FileHand:
         self._lock = threading.Lock()
 
     def exchange(
-        self, message: dict[str, Any], fd: int, decode: Callable[[dict[str, Any]], T]
+        self,
+        message: dict[str, Any],
+        files: tuple[int, ...],
+        decode: Callable[[dict[str, Any]], T],
     ) -> T:
         """Have a job done. See `WorkerPlace.exchange`.
 
@@ -51,7 +61,7 @@ class FileHand:
         """
         with self._lock:
             try:
-                return self._place.exchange(message, (fd,), decode)
+                return self._place.exchange(message, files, decode)
             except WorkerLost as error:
                 raise DatastoreError(
                     "the process that stores files was lost"
@@ -64,7 +74,7 @@ class FileHand:
 
 
 class InHand:
-    """Contents where the process finds them. Blocks: for pool threads.
+    """Contents within the process's reach. Blocks: for pool threads.
 
     Attributes:
         hashes: SHA-256 of each, in hex.
@@ -74,19 +84,38 @@ class InHand:
         DatastoreError: see `FileHand.exchange`; and `MatrixError`.
     """
 
-    def __init__(self, hand: FileHand, contents: Sequence[bytes | memoryview]) -> None:
+    def __init__(self, hand: FileHand, contents: Sequence[Content]) -> None:
         self._hand = hand
-        self._sizes = [len(data) for data in contents]
-        # Behind the contents come the words of each job, and those of its answer.
-        self._words_at = sum(self._sizes)
-        self._closing = ExitStack()
-        self._file: BinaryIO = self._closing.enter_context(memory_file())
-        try:
-            write_pieces(self._file.fileno(), contents)
-            self.hashes = self._hash()
-        except BaseException:
-            self.close()
-            raise
+        # What isn't in a file goes into ours, and behind it the words of each job.
+        self._ours = SharedFile.in_memory()
+        self._files = [self._ours]
+        self._places: list[tuple[int, int, int]] = []
+        self._words_at = 0
+        here = [self._add(content) for content in contents]
+        write_pieces(self._ours.fd, here)
+        self.hashes = self._hash()
+
+    def _add(self, content: Content) -> bytes:
+        """Note where a content is; gives it, if it has to be brought there."""
+        if isinstance(content, FileSlice):
+            index = self._index_of(content.file)
+            if index is not None:
+                self._places.append((index, content.offset, content.size))
+                return b""
+        data = bytes_of(content)
+        self._places.append((0, self._words_at, len(data)))
+        self._words_at += len(data)
+        return data
+
+    def _index_of(self, file: SharedFile) -> int | None:
+        """Its place among those that go along; None: they are too many."""
+        if self._files[-1] is not file:
+            if file in self._files:
+                return self._files.index(file)
+            if len(self._files) == MAX_FILES:
+                return None
+            self._files.append(file)
+        return len(self._files) - 1
 
     def put(self, base: str, names: Sequence[tuple[str, str] | None]) -> None:
         """Do what `FileBatch.put` does.
@@ -99,25 +128,24 @@ class InHand:
             BatchFailed: see there.
             DatastoreError: the process was lost. Some may be visible.
         """
-        objects = []
-        at = 0
-        for size, each in zip(self._sizes, names, strict=True):
-            if each is not None:
-                objects.append((*each, at, size))
-            at += size
+        objects = [
+            (*each, place)
+            for each, place in zip(names, self._places, strict=True)
+            if each is not None
+        ]
         fault = self._exchange("put", objects, _fault_of, base=base)
         if fault is not None:
             raise fault
 
     def close(self) -> None:
         """Let go of the contents."""
-        self._closing.close()
+        self._files.clear()
 
     def _hash(self) -> list[str]:
-        self._exchange("hash", self._sizes, lambda _: None)
-        size = os.fstat(self._file.fileno()).st_size - self._words_at
+        self._exchange("hash", self._places, lambda _: None)
+        size = self._ours.size - self._words_at
         found: list[str] = json.loads(
-            os.pread(self._file.fileno(), size, self._words_at)
+            FileSlice(self._ours, self._words_at, size).read()
         )
         return found
 
@@ -128,10 +156,10 @@ class InHand:
         decode: Callable[[dict[str, Any]], T],
         **more: object,
     ) -> T:
-        fd = self._file.fileno()
-        write_words(fd, self._words_at, words)
+        write_words(self._ours.fd, self._words_at, words)
         message = {"job": job, "words_at": self._words_at, **more}
-        return self._hand.exchange(message, fd, decode)
+        files = tuple(file.fd for file in self._files)
+        return self._hand.exchange(message, files, decode)
 
 
 def write_words(fd: int, at: int, words: object) -> None:

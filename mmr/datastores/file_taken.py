@@ -11,6 +11,7 @@ from mmr.datastores.file_batch import FEW, BatchFailed, FileBatch
 from mmr.datastores.file_hand import FileHand, InHand
 from mmr.datastores.filesystem import FileSystem, datastore_error
 from mmr.datastores.folders import Folders, temporary_name
+from mmr.util.memory_file import Content, bytes_of
 
 if TYPE_CHECKING:
     from mmr.datastores.file import FileDatastore
@@ -42,7 +43,7 @@ class TakenFiles:
     def __init__(
         self,
         store: FileDatastore,
-        contents: Sequence[bytes | memoryview],
+        contents: Sequence[Content],
         hand: FileHand | None,
     ) -> None:
         """Hash them. Blocks.
@@ -102,12 +103,12 @@ class _Here:
     """Contents in our own memory."""
 
     def __init__(
-        self, fs: FileSystem, folders: Folders, contents: Sequence[bytes | memoryview]
+        self, fs: FileSystem, folders: Folders, contents: Sequence[Content]
     ) -> None:
         self._fs = fs
         self._folders = folders
-        self._contents = contents
-        self.hashes = [hashlib.sha256(data).hexdigest() for data in contents]
+        self._contents = [bytes_of(content) for content in contents]
+        self.hashes = [hashlib.sha256(data).hexdigest() for data in self._contents]
 
     def put(self, base: str, names: Names) -> None:
         objects = [

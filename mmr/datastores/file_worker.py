@@ -8,15 +8,41 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Sequence
+import os
 from contextlib import ExitStack
 from typing import Any
 
-from mmr.datastores.file_batch import BatchFailed, FileBatch, NewFile
-from mmr.datastores.file_hand import write_words
+from mmr.datastores.file_batch import BatchFailed, FileBatch
+from mmr.datastores.file_hand import MAX_FILES, write_words
 from mmr.datastores.filesystem import FileSystem
 from mmr.datastores.folders import Folders
 from mmr.util.confined.channel import Channel
+
+Place = tuple[int, int, int]
+"""Number of a file, offset, bytes."""
+
+
+class Contents:
+    """Files in memory, mapped for as long as they are needed."""
+
+    def __init__(self, files: list[int], closing: ExitStack) -> None:
+        self._closing = closing
+        self._whole = [self._map(file) for file in files]
+
+    def _map(self, file: int) -> memoryview:
+        # An empty file can't be mapped.
+        if not os.fstat(file).st_size:
+            return memoryview(b"")
+        # Older kernels don't share a sealed one.
+        mapped = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        self._closing.enter_context(mapped)
+        return self._closing.enter_context(memoryview(mapped))
+
+    def view(self, place: Place) -> memoryview:
+        """The bytes of one content."""
+        file, offset, size = place
+        view = self._whole[file][offset : offset + size]
+        return self._closing.enter_context(view)
 
 
 class Worker:
@@ -26,33 +52,31 @@ class Worker:
         self._fs = FileSystem()
         self._folders: dict[str, Folders] = {}
 
-    def do(self, message: dict[str, Any], fd: int) -> dict[str, Any]:
+    def do(self, message: dict[str, Any], files: list[int]) -> dict[str, Any]:
         """Do one job.
 
         Args:
-            fd: The contents, one after the other, and the words of the job.
+            files: They hold the contents; the first one the words of the job, too.
         """
         words_at = message["words_at"]
-        with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as whole:
-            words = json.loads(whole[words_at:])
-            with memoryview(whole) as view:
-                if message["job"] == "put":
-                    return self._put(message["base"], words, view)
-                hashes = _hash(words, view)
-        write_words(fd, words_at, hashes)
+        size = os.fstat(files[0]).st_size
+        words = json.loads(os.pread(files[0], size - words_at, words_at))
+        with ExitStack() as closing:
+            contents = Contents(files, closing)
+            if message["job"] == "put":
+                return self._put(message["base"], words, contents)
+            hashes = [
+                hashlib.sha256(contents.view(place)).hexdigest() for place in words
+            ]
+        write_words(files[0], words_at, hashes)
         return {}
 
     def _put(
-        self, base: str, words: list[tuple[str, str, int, int]], view: memoryview
+        self, base: str, words: list[tuple[str, str, Place]], contents: Contents
     ) -> dict[str, Any]:
-        with ExitStack() as open_views:
-            objects = [
-                (name, location, open_views.enter_context(view[at : at + size]))
-                for name, location, at, size in words
-            ]
-            return self._put_objects(base, objects)
-
-    def _put_objects(self, base: str, objects: Sequence[NewFile]) -> dict[str, Any]:
+        objects = [
+            (name, location, contents.view(place)) for name, location, place in words
+        ]
         try:
             FileBatch(self._fs, self._folders_of(base), objects).put()
         except BatchFailed as failed:
@@ -67,26 +91,16 @@ class Worker:
         return self._folders[base]
 
 
-def _hash(sizes: list[int], view: memoryview) -> list[str]:
-    hashes = []
-    at = 0
-    for size in sizes:
-        with view[at : at + size] as data:
-            hashes.append(hashlib.sha256(data).hexdigest())
-        at += size
-    return hashes
-
-
 def main() -> None:
     """Answer until the server hangs up, or is gone."""
     channel = Channel.inherited()
     channel.send({"confinement": []})
     worker = Worker()
-    while (received := channel.receive(max_files=1)) is not None:
-        message, (fd,) = received
-        with open(fd, "r+b", buffering=0):
-            answer = worker.do(message, fd)
-        channel.send(answer)
+    while (received := channel.receive(max_files=MAX_FILES)) is not None:
+        message, files = received
+        channel.send(worker.do(message, files))
+        for file in files:
+            os.close(file)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, server_of_user
 from mmr.util.lanes import Lanes
+from mmr.util.memory_file import Content, bytes_of
 from mmr.util.shield import shield
 
 # Files that hooks look at.
@@ -106,7 +107,7 @@ class Adoptions:
         return outcome
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+        self, files: Sequence[tuple[AdoptedMedia, Content]]
     ) -> list[AdoptOutcome]:
         """Keep several media of up to `MAX_SMALL_BYTES` each.
 
@@ -121,13 +122,13 @@ class Adoptions:
         return await shield(self._keep_small(files))
 
     async def _adopt_each(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+        self, files: Sequence[tuple[AdoptedMedia, Content]]
     ) -> list[AdoptOutcome]:
         outcomes: dict[int, AdoptOutcome] = {}
 
         async def adopt(index: int) -> None:
             item, data = files[index]
-            outcomes[index] = await self.adopt(item, _piece(data))
+            outcomes[index] = await self.adopt(item, _piece(bytes_of(data)))
 
         async with Lanes(_AT_ONCE) as lanes:
             for index in range(len(files)):
@@ -135,7 +136,7 @@ class Adoptions:
         return [outcomes[index] for index in range(len(files))]
 
     async def _keep_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+        self, files: Sequence[tuple[AdoptedMedia, Content]]
     ) -> list[AdoptOutcome]:
         outcomes = [
             refused(item) or length_fault(item, len(data)) for item, data in files

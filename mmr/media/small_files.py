@@ -28,6 +28,7 @@ from mmr.storage.media import MediaRecord
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
+from mmr.util.memory_file import Content, bytes_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class _File:
 
     datastore: Datastore
     rows: AdoptedRows
-    data: bytes
+    data: Content
     caller: _Caller
     stored: StoredAt | None = None
     outcome: MediaRecord | Exception | None = None
@@ -103,7 +104,7 @@ class SmallFiles:
         self._running = 0
 
     async def commit(
-        self, datastore: Datastore, files: Sequence[tuple[AdoptedRows, bytes]]
+        self, datastore: Datastore, files: Sequence[tuple[AdoptedRows, Content]]
     ) -> list[MediaRecord | Exception]:
         """Make bytes and rows durable. Cancelling ends the wait, not the work.
 
@@ -285,7 +286,7 @@ class SmallFiles:
     async def _commit_alone(self, file: _File) -> None:
         writer = await file.datastore.create(len(file.data))
         try:
-            await writer.write(file.data)
+            await writer.write(bytes_of(file.data))
             file.outcome = await self._committer.commit(
                 writer,
                 file.datastore,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mmr.archives.manifest import MANIFEST_NAME, ManifestError
 from mmr.archives.manifest_reader import MAX_MANIFEST_BYTES
-from mmr.archives.part_process import Packed, PartProcess
+from mmr.archives.part_process import PartProcess
 from mmr.archives.reader import Refused
 from mmr.archives.unpack import ArchiveError
 from mmr.datastores.base import Datastore
@@ -21,6 +21,7 @@ from mmr.tasks.archive_part import PartStream, Wanted, read_again, spooled
 from mmr.tasks.archive_records import REFUSED, ArchiveRecords
 from mmr.types import Mxc
 from mmr.util.lanes import Lanes
+from mmr.util.memory_file import Content, SharedFile
 from mmr.util.threads import Runner
 
 _BATCH_FILES = 512
@@ -39,7 +40,7 @@ class Keeper(Protocol):
         ...
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+        self, files: Sequence[tuple[AdoptedMedia, Content]]
     ) -> list[AdoptOutcome]:
         """See there."""
         ...
@@ -76,7 +77,7 @@ class ArchiveImport:
         # Found by the reading thread, to be dealt with in the reactor's.
         self._amiss: list[tuple[AdoptedMedia, AdoptOutcome]] = []
 
-    async def find_manifest(self, chunks: AsyncIterator[Packed]) -> bool:
+    async def find_manifest(self, chunks: AsyncIterator[Content]) -> bool:
         """Look for the manifest in a part, and take it in.
 
         Raises:
@@ -90,7 +91,7 @@ class ArchiveImport:
                     if entry.size > MAX_MANIFEST_BYTES:
                         raise ManifestError(f"longer than {MAX_MANIFEST_BYTES} bytes")
                     data = entry.data
-                    pieces = part.pieces() if data is None else _just(data)
+                    pieces = part.pieces() if data is None else _just(data.read())
                     await self._records.load(pieces)
                     # Most often nothing else is in there.
                     await part.settle()
@@ -99,7 +100,7 @@ class ArchiveImport:
         finally:
             await part.close()
 
-    async def read_part(self, chunks: AsyncIterator[Packed]) -> None:
+    async def read_part(self, chunks: AsyncIterator[Content]) -> None:
         """Import what a part holds of what is wanted.
 
         Raises:
@@ -145,8 +146,10 @@ class ArchiveImport:
         self, part: PartStream[list[AdoptedMedia]], lanes: Lanes
     ) -> ArchiveError | None:
         """Have all entries kept. Gives what ended it early, if anything did."""
-        batch: list[tuple[AdoptedMedia, bytes]] = []
+        batch: list[tuple[AdoptedMedia, Content]] = []
+        # What the batch keeps in memory: all that was unpacked with a part of it.
         size = 0
+        window: SharedFile | None = None
         fault: ArchiveError | None = None
         try:
             async for entry in part:
@@ -157,10 +160,12 @@ class ArchiveImport:
                     await part.passed(await lanes.start(keeping))
                 else:
                     batch += [(item, entry.data) for item in entry.by]
-                    size += entry.size
+                    if entry.data.file is not window:
+                        window = entry.data.file
+                        size += window.size
                 if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
                     await lanes.start(self._keep_small(batch))
-                    batch, size = [], 0
+                    batch, size, window = [], 0, None
         except ArchiveError as error:
             fault = error
         await lanes.start(self._keep_small(batch))
@@ -184,7 +189,7 @@ class ArchiveImport:
             wanted.setdefault(name, []).append(item)
         return wanted
 
-    async def _keep_small(self, files: Sequence[tuple[AdoptedMedia, bytes]]) -> None:
+    async def _keep_small(self, files: Sequence[tuple[AdoptedMedia, Content]]) -> None:
         outcomes = await self._keeper.adopt_small(files)
         media = [item for item, _ in files]
         await self._records.settle(list(zip(media, outcomes, strict=True)))

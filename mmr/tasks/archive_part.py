@@ -12,9 +12,10 @@ import attrs
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from mmr.archives.part_process import Packed, PartProcess
-from mmr.archives.reader import End, Event, Large, Piece, Refused, Small
+from mmr.archives.part_process import Found, Held, PartProcess
+from mmr.archives.reader import End, Large, Piece, Refused
 from mmr.archives.unpack import ArchiveError
+from mmr.util.memory_file import Content, FileSlice
 from mmr.util.threads import Runner
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Wanted(Generic[T]):
 
     by: T
     size: int
-    data: bytes | None
+    data: FileSlice | None
 
 
 class PartStream(Generic[T]):
@@ -48,7 +49,7 @@ class PartStream(Generic[T]):
     def __init__(
         self,
         process: PartProcess,
-        chunks: AsyncIterator[Packed],
+        chunks: AsyncIterator[Content],
         find: Callable[[Collection[tuple[str, int]]], dict[str, T]],
         threads: Runner,
     ) -> None:
@@ -58,7 +59,7 @@ class PartStream(Generic[T]):
         self._process = process
         process.begin()
         # What the process does while others deal with what it did before.
-        self._ahead: Deferred[list[Event]] | None = None
+        self._ahead: Deferred[list[Found]] | None = None
         self._events: deque[Wanted[T] | Piece | End | Refused] = deque()
         self._is_all_read = False
         self._is_over = False
@@ -140,11 +141,11 @@ class PartStream(Generic[T]):
             self._ahead = self._read_on()
         return await self._threads.run(self._sort, events)
 
-    def _read_on(self) -> Deferred[list[Event]]:
+    def _read_on(self) -> Deferred[list[Found]]:
         return Deferred.fromCoroutine(self._read())
 
-    async def _read(self) -> list[Event]:
-        packed: Packed = b""
+    async def _read(self) -> list[Found]:
+        packed: Content = b""
         if self._process.wants_input and not self._is_all_read:
             try:
                 packed = await anext(self._chunks)
@@ -154,12 +155,12 @@ class PartStream(Generic[T]):
             self._process.read, packed, is_end=self._is_all_read
         )
 
-    def _sort(self, events: list[Event]) -> list[Wanted[T] | Piece | End | Refused]:
+    def _sort(self, events: list[Found]) -> list[Wanted[T] | Piece | End | Refused]:
         """Leave out what nothing wants. In a pool thread."""
         sizes = [
             (event.name, event.size if isinstance(event, Large) else len(event.data))
             for event in events
-            if isinstance(event, Large | Small)
+            if isinstance(event, Large | Held)
         ]
         wanted = self._find(sizes) if sizes else {}
         return [
@@ -173,10 +174,10 @@ def _fire(passed: Deferred[None]) -> None:
 
 
 def _found(
-    event: Event, wanted: dict[str, T]
+    event: Found, wanted: dict[str, T]
 ) -> Wanted[T] | Piece | End | Refused | None:
     """An event as it is told; None: nobody wants it."""
-    if not isinstance(event, Small | Large):
+    if not isinstance(event, Held | Large):
         return event
     # A second entry of that name is of no use.
     by = wanted.pop(event.name, None)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mmr.archives.manifest import ManifestError
-from mmr.archives.part_process import FilePiece, Packed
 from mmr.archives.unpack import ArchiveError
 from mmr.errors import StartupError
 from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords
+from mmr.util.memory_file import Content, FileSlice, SharedFile
 from mmr.util.threads import Runner
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -82,12 +81,12 @@ class FolderImport:
             raise StartupError(f"{self._folder} can't be read: {error}") from error
         return sorted(filter(_is_part, paths), key=_in_order)
 
-    async def _bytes_of(self, path: Path) -> AsyncIterator[Packed]:
+    async def _bytes_of(self, path: Path) -> AsyncIterator[Content]:
         file = await self._threads.run(path.open, "rb", buffering=0)
         with file:
-            size = os.fstat(file.fileno()).st_size
-            for offset in range(0, size, _PIECE_BYTES):
-                yield FilePiece(file.fileno(), offset, _PIECE_BYTES)
+            copy = SharedFile.copy(file.fileno())
+            for offset in range(0, copy.size, _PIECE_BYTES):
+                yield FileSlice(copy, offset, _PIECE_BYTES)
 
 
 def _is_part(path: Path) -> bool:

@@ -9,7 +9,6 @@ import attrs
 
 from mmr.archives.catalogue import State
 from mmr.archives.manifest import ManifestError
-from mmr.archives.part_process import FilePiece, Packed
 from mmr.archives.unpack import ArchiveError
 from mmr.config import Config
 from mmr.datastores.base import DatastoreError, ObjectMissing
@@ -23,6 +22,7 @@ from mmr.tasks.archive_judge import Judge
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords, Problem
 from mmr.tasks.engine import TaskCancelled, TaskFailed, TaskReporter, TaskWaits
 from mmr.util.clock import Clock
+from mmr.util.memory_file import Content, FileSlice, SharedFile
 from mmr.util.threads import Runner
 
 logger = logging.getLogger(__name__)
@@ -238,17 +238,19 @@ class ImportData:
 
     async def _bytes_of(
         self, part: ImportPart, known: _Open, reporter: TaskReporter
-    ) -> AsyncIterator[Packed]:
+    ) -> AsyncIterator[Content]:
         datastore = self._datastores.get(part.name.datastore_id)
         stored = await datastore.open(part.name.location)
         try:
             fd = stored.fileno()
+            # Whoever is cancelled closes the store's own under the reader.
+            file = None if fd is None else SharedFile.copy(fd)
             for offset in range(0, stored.size, _PIECE_BYTES):
                 await reporter.report(known.progress)
-                if fd is None:
+                if file is None:
                     yield await stored.read(offset, _PIECE_BYTES)
                 else:
-                    yield FilePiece(fd, offset, _PIECE_BYTES)
+                    yield FileSlice(file, offset, _PIECE_BYTES)
         finally:
             await stored.close()
 

@@ -16,6 +16,7 @@ from mmr.tasks.departing import object_chunks
 from mmr.tasks.synapse_keeper import SynapseKeeper
 from mmr.types import Mxc
 from mmr.util.lanes import together
+from mmr.util.memory_file import Content, bytes_of
 
 _DATASTORE = "synapse"
 
@@ -44,10 +45,12 @@ class ArchivedIntoSynapse:
         return await self._keeper.adopt(item, chunks)
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, bytes]]
+        self, files: Sequence[tuple[AdoptedMedia, Content]]
     ) -> list[AdoptOutcome]:
         """Several at once: they go together."""
-        return await together(self.adopt(item, _just(data)) for item, data in files)
+        return await together(
+            self.adopt(item, _just(bytes_of(data))) for item, data in files
+        )
 
     async def adopt_located(
         self, item: AdoptedMedia, datastore: Datastore, location: str

@@ -1,26 +1,90 @@
-"""Bytes on their way to another process of ours."""
+"""Bytes that processes of ours hand each other, in files without names."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from collections.abc import Iterable
+
+import attrs
 
 # writev(2) takes so many at once.
 _PIECES = 1024
+if hasattr(os, "memfd_create"):
+    _SEALS = (
+        fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    )
 
 
-@contextmanager
-def memory_file() -> Iterator[BinaryIO]:
-    """An open file without a name; in memory, where the system has such."""
-    if hasattr(os, "memfd_create"):
-        file: BinaryIO = open(os.memfd_create("mmr"), "r+b", buffering=0)
-    else:
-        file = tempfile.TemporaryFile(buffering=0)
-    with file:
-        yield file
+class SharedFile:
+    """An open file that is closed with the last who knows it.
+
+    Args:
+        fd: It is the file's from now on.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    @classmethod
+    def copy(cls, fd: int) -> SharedFile:
+        """Of a descriptor that stays the caller's."""
+        return cls(os.dup(fd))
+
+    @classmethod
+    def in_memory(cls) -> SharedFile:
+        """An empty one; in memory, where the system has such."""
+        if hasattr(os, "memfd_create"):
+            return cls(os.memfd_create("mmr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+        with tempfile.TemporaryFile(buffering=0) as file:
+            return cls.copy(file.fileno())
+
+    def sealed(self) -> SharedFile:
+        """The same bytes, where nobody can change them any more.
+
+        Raises:
+            OSError: somebody may still write to it.
+        """
+        if hasattr(os, "memfd_create"):
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+            return self
+        copy = self.in_memory()
+        write_pieces(copy.fd, [os.pread(self.fd, self.size, 0)])
+        return copy
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return os.fstat(self.fd).st_size
+
+
+@attrs.frozen(slots=True, eq=False)
+class FileSlice:
+    """Some bytes of a file."""
+
+    file: SharedFile
+    offset: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self) -> bytes:
+        """The bytes."""
+        return os.pread(self.file.fd, self.size, self.offset)
+
+
+Content = bytes | FileSlice
+"""A small file, here or in another process's reach."""
+
+
+def bytes_of(content: Content) -> bytes:
+    """The bytes, here."""
+    return content if isinstance(content, bytes) else content.read()
 
 
 def write_pieces(fd: int, pieces: Iterable[bytes | memoryview]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 import os
 import signal
 import sys
@@ -17,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmr.archives import part_process, part_worker
-from mmr.archives.part_process import FilePiece, PartProcess
+from mmr.archives.part_process import Found, Held, PartProcess
 from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
 from mmr.archives.unpack import ArchiveError
 from mmr.util.confined.channel import ProtocolError
-from mmr.util.memory_file import memory_file, write_pieces
+from mmr.util.memory_file import FileSlice, SharedFile, write_pieces
 
 from tests.archives.test_reader import LARGE, events_of, special, tar
 
@@ -39,9 +40,9 @@ def part() -> Iterator[PartProcess]:
     part.end()
 
 
-def read(part: PartProcess, packed: bytes, piece: int = 65536) -> list[Event]:
+def read(part: PartProcess, packed: bytes, piece: int = 65536) -> list[Found]:
     """All events of a file that comes in pieces."""
-    found: list[Event] = []
+    found: list[Found] = []
     for start in range(0, len(packed), piece):
         found += part.read(packed[start : start + piece])
         while not part.wants_input:
@@ -57,7 +58,7 @@ def test_it_gives_what_the_reader_gives(part: PartProcess, packed: bytes) -> Non
     assert whole(read(part, packed)) == whole(events_of(packed))
 
 
-def whole(events: Iterable[Event]) -> list[tuple[str, object]]:
+def whole(events: Iterable[Event | Found]) -> list[tuple[str, object]]:
     """What entries hold; how the bytes of large ones are cut doesn't matter."""
     found: list[tuple[str, object]] = []
     data = b""
@@ -68,8 +69,10 @@ def whole(events: Iterable[Event]) -> list[tuple[str, object]]:
             case End():
                 found.append(("large", data))
                 data = b""
+            case Held(name, held):
+                found.append(("entry", Small(name, held.read())))
             case _:
-                found.append((type(event).__name__, event))
+                found.append(("entry", event))
     return found
 
 
@@ -89,12 +92,11 @@ def test_it_reads_a_file_itself(part: PartProcess, tmp_path: Path) -> None:
     """The caller's descriptor may be closed by then."""
     path = tmp_path / "part.tgz"
     path.write_bytes(b"before" + MANY)
-    found: list[Event] = []
+    found: list[Found] = []
     for offset in range(0, len(MANY), 5000):
         with path.open("rb") as file:
-            piece = FilePiece(file.fileno(), offset + 6, 5000)
-        found += part.read(piece)
-        piece.close()
+            copy = SharedFile.copy(file.fileno())
+        found += part.read(FileSlice(copy, offset + 6, 5000))
         while not part.wants_input:
             found += part.read(b"")
     found += part.read(b"", is_end=True)
@@ -106,7 +108,7 @@ def test_a_file_that_can_not_be_read(part: PartProcess, tmp_path: Path) -> None:
     path = tmp_path / "part.tgz"
     path.write_bytes(MANY)
     with path.open("ab") as file:
-        part.read(FilePiece(file.fileno(), 0, 5000))
+        part.read(FileSlice(SharedFile.copy(file.fileno()), 0, 5000))
     with pytest.raises(ArchiveError, match="can't be read: Bad file descriptor"):
         part.read(b"")
 
@@ -116,7 +118,7 @@ def test_what_came_before_a_fault_is_given(part: PartProcess, cut: int) -> None:
     found = part.read(MANY[:cut])
     while not part.wants_input:
         found += part.read(b"")
-    assert found[0] == Small("f0", b"0" * 900)
+    assert whole(found[:1]) == [("entry", Small("f0", b"0" * 900))]
     found = part.read(b"", is_end=True)
     assert found == []
     for _ in range(2):
@@ -249,13 +251,11 @@ def test_lists_that_make_no_sense_are_refused(listing: str) -> None:
 
 def decoded(
     data: bytes, listing: str, message: dict[str, Any] | None = None
-) -> list[Event]:
+) -> list[Found]:
     fine = {"listing_at": len(data), "wants_input": True, "fault": None}
-    with memory_file() as file:
-        write_pieces(file.fileno(), [data, listing.encode()])
-        return part_process._decode(
-            fine if message is None else message, file.fileno()
-        )[0]
+    file = SharedFile.in_memory()
+    write_pieces(file.fd, [data, listing.encode()])
+    return part_process._decode(fine if message is None else message, file)[0]
 
 
 @given(st.binary(max_size=3000), st.integers(1, 700))
@@ -266,35 +266,53 @@ def test_any_bytes_come_out_as_the_reader_gives_them(data: bytes, piece: int) ->
         assert outcome(worked, packed, piece) == here
 
 
-def outcome(read: Callable[..., Iterable[Event]], packed: bytes, piece: int) -> object:
+def outcome(
+    read: Callable[..., Iterable[Event | Found]], packed: bytes, piece: int
+) -> object:
     try:
         return whole(read(packed, piece))
     except ArchiveError as error:
         return str(error)
 
 
-def worked(packed: bytes, piece: int) -> list[Event]:
+def worked(packed: bytes, piece: int) -> list[Found]:
     reader = PartReader()
-    found: list[Event] = []
+    found: list[Found] = []
     starts = range(0, len(packed), piece)
     pieces = [packed[start : start + piece] for start in starts] + [None]
     for each in pieces:
         answer: dict[str, Any] = {"wants_input": False}
         taken = each or b""
         while not answer["wants_input"]:
-            with memory_file() as file:
-                write_pieces(file.fileno(), [taken])
-                message = {"is_end": each is None}
-                answer = part_worker.answer(reader, message, [file.fileno()])
-                found += part_process._decode(answer, file.fileno())[0]
+            file = SharedFile.in_memory()
+            write_pieces(file.fd, [taken])
+            answer = part_worker.answer(reader, {"is_end": each is None}, [file.fd])
+            found += part_process._decode(answer, file)[0]
             if answer["fault"] is not None:
                 raise ArchiveError(answer["fault"])
             taken = b""
     return found
 
 
+def test_nobody_changes_what_was_given(part: PartProcess) -> None:
+    """R35: the hash is taken of what is stored, also when the process is taken over."""
+    held = part.read(MANY)[0]
+    assert isinstance(held, Held)
+    with pytest.raises(PermissionError):
+        os.pwrite(held.data.file.fd, b"other", 0)
+    with pytest.raises(PermissionError):
+        os.ftruncate(held.data.file.fd, 0)
+
+
+def test_what_somebody_can_still_write_to_is_not_taken() -> None:
+    file = SharedFile.in_memory()
+    write_pieces(file.fd, [b"abc"])
+    with mmap.mmap(file.fd, 0), pytest.raises(OSError, match="busy"):
+        file.sealed()
+
+
 def test_a_refused_entry_keeps_its_name_and_its_reason(part: PartProcess) -> None:
     events = read(part, gzip.compress(special(type=b"1")))
     assert isinstance(events[0], Refused)
-    assert events[1] == Small("after", b"abc")
+    assert whole(events[1:]) == [("entry", Small("after", b"abc"))]
     assert not any(isinstance(event, Large) for event in events)

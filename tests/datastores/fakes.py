@@ -22,6 +22,7 @@ from mmr.datastores.file_hand import FileHand
 from mmr.datastores.filesystem import FileSystem
 from mmr.types import Kind
 from mmr.util.clock import Clock
+from mmr.util.memory_file import Content, bytes_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -152,11 +153,13 @@ def file_store(
     )
 
 
-async def put_all(store: TakesMany, objects: Sequence[tuple[str, bytes]]) -> None:
+async def put_all(store: TakesMany, objects: Sequence[tuple[str, Content]]) -> None:
     """Store objects, given as locations and contents."""
     taken = await store.take([data for _, data in objects])
     try:
-        assert taken.hashes == [hashlib.sha256(data).hexdigest() for _, data in objects]
+        assert taken.hashes == [
+            hashlib.sha256(bytes_of(data)).hexdigest() for _, data in objects
+        ]
         await taken.put([location for location, _ in objects])
     finally:
         taken.close()

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from mmr.datastores.file_batch import FEW
 from mmr.datastores.file_hand import FileHand, InHand
 from mmr.datastores.filesystem import FileSystem
 from mmr.util.confined.process import WorkerPlace
-from mmr.util.memory_file import memory_file, write_pieces
+from mmr.util.memory_file import (
+    Content,
+    FileSlice,
+    SharedFile,
+    bytes_of,
+    write_pieces,
+)
 
 from tests.datastores.fakes import file_store, files_below, put_all
 
@@ -50,7 +56,7 @@ def store(tmp_path: Path, hand: FileHand) -> FileDatastore:
     return file_store(str(tmp_path), NoFiles(), hand=hand)
 
 
-def outcome(store: FileDatastore, objects: list[tuple[str, bytes]]) -> object:
+def outcome(store: FileDatastore, objects: Sequence[tuple[str, Content]]) -> object:
     results: list[object] = []
     Deferred.fromCoroutine(put_all(store, objects)).addBoth(results.append)
     (result,) = results
@@ -209,6 +215,23 @@ def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert getattr(result, "status", None) == 503
 
 
+def test_contents_may_be_in_files(
+    tmp_path: Path, store: FileDatastore, hand: FileHand
+) -> None:
+    """However many, in whatever order, and bytes between them."""
+    objects: list[tuple[str, Content]] = list(MANY)
+    for number in range(file_hand.MAX_FILES + 4):
+        file = SharedFile.in_memory()
+        write_pieces(file.fd, [b"before", b"%d" % number * 1000, b"after"])
+        size = len(b"%d" % number * 1000)
+        objects.insert(number * 2, (f"file/{number}", FileSlice(file, 6, size)))
+        objects.append((f"again/{number}", FileSlice(file, 6, 5)))
+    assert outcome(store, objects) is None
+    assert all(
+        (tmp_path / name).read_bytes() == bytes_of(data) for name, data in objects
+    )
+
+
 @pytest.mark.parametrize("most", [1, 7, 1 << 20])
 def test_short_writes_are_finished(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     pieces = [b"abc", b"", b"defgh" * 3, b"i"] * 600
@@ -218,7 +241,6 @@ def test_short_writes_are_finished(monkeypatch: pytest.MonkeyPatch, most: int) -
         return os.write(fd, b"".join(some)[:most])
 
     monkeypatch.setattr(os, "writev", writev if most > 100 else short)
-    with memory_file() as file:
-        write_pieces(file.fileno(), pieces)
-        file.seek(0)
-        assert file.read() == b"".join(pieces)
+    file = SharedFile.in_memory()
+    write_pieces(file.fd, pieces)
+    assert FileSlice(file, 0, file.size).read() == b"".join(pieces)
