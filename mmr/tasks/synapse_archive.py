@@ -15,7 +15,6 @@ from mmr.storage.objects import ObjectName, stand_in_hash
 from mmr.tasks.departing import object_chunks
 from mmr.tasks.synapse_keeper import SynapseKeeper
 from mmr.types import Mxc
-from mmr.util.lanes import together
 
 _DATASTORE = "synapse"
 
@@ -46,8 +45,11 @@ class ArchivedIntoSynapse:
     async def adopt_small(
         self, files: Sequence[tuple[AdoptedMedia, bytes]]
     ) -> list[AdoptOutcome]:
-        """Several at once: they go together."""
-        return await together(self.adopt(item, _just(data)) for item, data in files)
+        """See `SynapseKeeper.adopt_small`."""
+        auth = self._requires_auth
+        return await self._keeper.adopt_small(
+            [(attrs.evolve(item, requires_auth=auth), data) for item, data in files]
+        )
 
     async def adopt_located(
         self, item: AdoptedMedia, datastore: Datastore, location: str
@@ -76,7 +78,3 @@ def _record(row: SynapseMedia) -> MediaRecord:
         datastore_id=name.datastore_id,
         requires_auth=row.requires_auth,
     )
-
-
-async def _just(data: bytes) -> AsyncIterator[bytes]:
-    yield data
