@@ -29,7 +29,7 @@ from mmr.errors import unavailable
 from mmr.util.confined.channel import ProtocolError
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.confined.process import WorkerProcess
-from mmr.util.memory_file import Content, FileSlice, SharedFile, write_pieces
+from mmr.util.memory_file import FileSlice, Payload, SharedFile, write_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class PartProcess:
         self._is_ended = False
         self._fault = None
 
-    def read(self, packed: Content, *, is_end: bool = False) -> list[Found]:
+    def read(self, packed: Payload, *, is_end: bool = False) -> list[Found]:
         """What comes out next.
 
         Args:
@@ -132,7 +132,7 @@ class PartProcess:
         return self._worker
 
     def _exchange(
-        self, worker: WorkerProcess, packed: Content, *, is_end: bool
+        self, worker: WorkerProcess, packed: Payload, *, is_end: bool
     ) -> list[Found]:
         file = SharedFile.in_memory()
         message: dict[str, Any] = {"is_new": self._is_new, "is_end": is_end}

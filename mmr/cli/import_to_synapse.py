@@ -19,6 +19,7 @@ from mmr.cli.moving import (
     move,
     reading_threads,
     server_name_of,
+    together_by,
 )
 from mmr.cli.offline import run_alone, run_offline
 from mmr.cli.synapse_target import SynapseTarget, add_target_flags, thumbnail_pool
@@ -28,7 +29,7 @@ from mmr.server import MediaRepoServer
 from mmr.storage.departures import DepartureStore
 from mmr.tasks.archive_judge import Judge
 from mmr.tasks.departing import Departing
-from mmr.tasks.moving import Handled, Movable
+from mmr.tasks.movable import Handled, Movable
 from mmr.tasks.synapse_archive import ArchivedIntoSynapse
 from mmr.thumbnailing.pool import ThumbnailPool
 from mmr.util.clock import Clock
@@ -90,15 +91,20 @@ async def with_server(server: MediaRepoServer, options: Namespace) -> int:
         return await _from_archive(options, target, thumbnails, datastores)
     origin = server_name_of(server, target.server_name)
     store = DepartureStore(server.db)
-    source = Departing(store, datastores, None if options.remote else origin)
+    source = Departing(
+        store, datastores, server.content, None if options.remote else origin
+    )
     async with target.opened(origin, thumbnails) as keeper:
 
         async def put(movable: Movable) -> Handled:
             return handled(await keeper.adopt(movable.media, movable.chunks()))
 
         handle = look if options.dryRun else put
+        handle_small = None if options.dryRun else together_by(keeper.adopt_small)
         find_taken, workers = keeper.find_taken, options.workers
-        return await move(handle, find_taken, workers, source, server.reactor)
+        return await move(
+            handle, handle_small, find_taken, workers, source, server.reactor
+        )
 
 
 async def without_server(reactor: Any, options: Namespace) -> int:

@@ -16,9 +16,10 @@ from mmr.cli.offline import FOUND, OK
 from mmr.cli.progress import ProgressBar
 from mmr.errors import StartupError
 from mmr.interop.homeserver_downloads import HomeserverDownloads
-from mmr.media.adopted import AdoptOutcome
+from mmr.media.adopted import AdoptedMedia, AdoptOutcome
 from mmr.server import MediaRepoServer
-from mmr.tasks.moving import Batch, Handled, Movable, Moving, Tally
+from mmr.tasks.movable import Batch, Handled, HandleSmall, Movable, Tally
+from mmr.tasks.moving import Moving
 from mmr.tasks.verification import Verification
 from mmr.types import Mxc
 from mmr.util.threads import WorkerPool
@@ -115,19 +116,38 @@ async def reading_threads(reactor: Any, workers: int) -> AsyncIterator[WorkerPoo
 
 async def move_in(server: MediaRepoServer, options: Namespace, source: Source) -> int:
     """Move, compare or look, as the flags say. Gives the exit status."""
+    handle_small = None
     if options.verify:
         handle: Handle = Verification(
             server.stores.media, server.stores.attributes, server.content, server.files
         ).verify
+    elif options.dryRun:
+        handle = look
     else:
-        handle = look if options.dryRun else _storing(server)
+        handle = _storing(server)
+        handle_small = together_by(server.adoptions.adopt_small)
     find_taken = None if options.verify else server.stores.registrations.find_taken
-    return await move(handle, find_taken, options.workers, source, server.reactor)
+    return await move(
+        handle, handle_small, find_taken, options.workers, source, server.reactor
+    )
 
 
 def _storing(server: MediaRepoServer) -> Handle:
     async def store(movable: Movable) -> Handled:
         return handled(await server.adoptions.adopt(movable.media, movable.chunks()))
+
+    return store
+
+
+def together_by(
+    adopt_small: Callable[
+        [Sequence[tuple[AdoptedMedia, bytes]]], Awaitable[list[AdoptOutcome]]
+    ],
+) -> HandleSmall:
+    """Small media is handled by adopting it, and counted by what became of it."""
+
+    async def store(files: Sequence[tuple[AdoptedMedia, bytes]]) -> list[Handled]:
+        return [handled(outcome) for outcome in await adopt_small(files)]
 
     return store
 
@@ -145,6 +165,7 @@ def handled(outcome: AdoptOutcome) -> Handled:
 
 async def move(
     handle: Handle,
+    handle_small: HandleSmall | None,
     find_taken: Callable[[Sequence[Mxc]], Awaitable[set[Mxc]]] | None,
     workers: int,
     source: Source,
@@ -163,6 +184,7 @@ async def move(
     moving = Moving(
         handle,
         find_taken,
+        handle_small=handle_small,
         workers=workers,
         advance=bar.add,
         tell=tell,

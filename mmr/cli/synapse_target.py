@@ -14,6 +14,7 @@ from mmr.cli.arguments import Arguments
 from mmr.cli.homeserver_database import open_database
 from mmr.cli.moving import reading_threads
 from mmr.datastores.file import FileDatastore
+from mmr.datastores.file_hand import FileHand
 from mmr.datastores.folders import TEMPORARY
 from mmr.interop.foreign_database import ForeignDatabase
 from mmr.interop.media_folder import MediaFolder
@@ -113,6 +114,7 @@ class SynapseTarget:
                         thumbnails=SynapseThumbnails(thumbnails) if draws else None,
                     )
                 finally:
+                    await store.rest()
                     self._remove_temporary()
 
     def _open(self) -> ForeignDatabase:
@@ -130,6 +132,7 @@ class SynapseTarget:
             self.clock,
             lambda: 0,
             may_link_tops=True,
+            hand=FileHand(),
         )
 
     def _remove_temporary(self) -> None:

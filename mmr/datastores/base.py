@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from mmr.errors import MatrixError
 from mmr.types import Kind
-from mmr.util.memory_file import Content
+from mmr.util.memory_file import Payload
 
 logger = logging.getLogger(__name__)
 
@@ -303,7 +303,7 @@ class Taken(Protocol):
 class TakesMany(Protocol):
     """A datastore that stores many small objects for little more than one."""
 
-    async def take(self, contents: Sequence[Content]) -> Taken:
+    async def take(self, contents: Sequence[Payload]) -> Taken:
         """Hash contents that may become objects. The caller closes what it gets.
 
         Raises:

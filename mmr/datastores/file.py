@@ -37,7 +37,7 @@ from mmr.datastores.free_space import FreeSpace
 from mmr.errors import StartupError
 from mmr.types import Kind
 from mmr.util.clock import Clock
-from mmr.util.memory_file import Content
+from mmr.util.memory_file import Payload
 from mmr.util.threads import Runner
 
 P = ParamSpec("P")
@@ -105,7 +105,7 @@ class FileDatastore:
         self.space.require(size)
         return FileWriter(self, size)
 
-    async def take(self, contents: Sequence[Content]) -> Taken:
+    async def take(self, contents: Sequence[Payload]) -> Taken:
         """See `TakesMany.take`."""
         return await self.files.run(TakenFiles, self, contents, self._hand)
 

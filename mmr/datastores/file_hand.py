@@ -21,8 +21,8 @@ from mmr.util.confined.channel import ProtocolError
 from mmr.util.confined.limits import WorkerLimits
 from mmr.util.confined.process import WorkerLost, WorkerPlace
 from mmr.util.memory_file import (
-    Content,
     FileSlice,
+    Payload,
     SharedFile,
     bytes_of,
     write_pieces,
@@ -84,7 +84,7 @@ class InHand:
         DatastoreError: see `FileHand.exchange`; and `MatrixError`.
     """
 
-    def __init__(self, hand: FileHand, contents: Sequence[Content]) -> None:
+    def __init__(self, hand: FileHand, contents: Sequence[Payload]) -> None:
         self._hand = hand
         # What isn't in a file goes into ours, and behind it the words of each job.
         self._ours = SharedFile.in_memory()
@@ -95,7 +95,7 @@ class InHand:
         write_pieces(self._ours.fd, here)
         self.hashes = self._hash()
 
-    def _add(self, content: Content) -> bytes:
+    def _add(self, content: Payload) -> bytes:
         """Note where a content is; gives it, if it has to be brought there."""
         if isinstance(content, FileSlice):
             index = self._index_of(content.file)

@@ -11,7 +11,7 @@ from mmr.datastores.file_batch import FEW, BatchFailed, FileBatch
 from mmr.datastores.file_hand import FileHand, InHand
 from mmr.datastores.filesystem import FileSystem, datastore_error
 from mmr.datastores.folders import Folders, temporary_name
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload, bytes_of
 
 if TYPE_CHECKING:
     from mmr.datastores.file import FileDatastore
@@ -43,7 +43,7 @@ class TakenFiles:
     def __init__(
         self,
         store: FileDatastore,
-        contents: Sequence[Content],
+        contents: Sequence[Payload],
         hand: FileHand | None,
     ) -> None:
         """Hash them. Blocks.
@@ -103,7 +103,7 @@ class _Here:
     """Contents in our own memory."""
 
     def __init__(
-        self, fs: FileSystem, folders: Folders, contents: Sequence[Content]
+        self, fs: FileSystem, folders: Folders, contents: Sequence[Payload]
     ) -> None:
         self._fs = fs
         self._folders = folders

@@ -60,6 +60,18 @@ class MediaFolder:
         where = os.path.join(self._bases[0], path)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)
 
+    def read(self, path: str, size: int) -> bytes | None:
+        """A file of so many bytes, whole; None when it has more or less. Raises as
+        `open` does.
+        """
+        fd = self.open(path)
+        try:
+            # One more, to see that there are no more.
+            data = os.read(fd, size + 1)
+        finally:
+            os.close(fd)
+        return data if len(data) == size else None
+
     def size(self, path: str) -> int:
         """Bytes of a file. Raises as `open` does."""
         fd = self.open(path)

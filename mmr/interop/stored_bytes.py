@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmr.interop.homeserver_downloads import HomeserverDownloads
 from mmr.interop.media_folder import MediaFolder
@@ -45,6 +45,25 @@ class StoredBytes:
             yield from self._downloads.chunks(
                 media.mxc, is_quarantined=media.is_quarantined
             )
+
+    def read_small(self, media: Sequence[StoredMedia]) -> list[bytes | None]:
+        """Read media from the folder, each whole; it should be small.
+
+        Returns:
+            None for what isn't there, or is not as its row says: `chunks` asks the
+            homeserver for it, or says what is the matter.
+        """
+        if self._folder is None:
+            return [None] * len(media)
+        return [self._read(self._folder, each) for each in media]
+
+    def _read(self, folder: MediaFolder, media: StoredMedia) -> bytes | None:
+        if media.size_bytes is None:
+            return None
+        try:
+            return folder.read(media.path, media.size_bytes)
+        except (OSError, UnsafeName):
+            return None
 
     def probe(self, media: StoredMedia) -> None:
         """Look whether one media is there. The homeserver itself isn't asked.

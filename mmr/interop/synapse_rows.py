@@ -20,6 +20,9 @@ from mmr.interop.synapse_database import (
 )
 from mmr.types import Mxc
 
+# SQLite takes 32,766 values a statement; a row has up to 12.
+_ROWS_A_STATEMENT = 500
+
 
 @attrs.frozen(slots=True)
 class NewSynapseMedia:
@@ -49,20 +52,20 @@ class SynapseRows:
 
     def find_taken(self, media: Collection[Mxc]) -> set[Mxc]:
         """Those of some ids that Synapse has, be it as reserved ones."""
+        ids: dict[str, list[str]] = {}
+        for mxc in media:
+            ids.setdefault(mxc.origin, []).append(mxc.media_id)
         taken = set()
-        local = [mxc.media_id for mxc in media if mxc.origin == self._server_name]
-        if local:
-            sql = f"SELECT media_id FROM {LOCAL_TABLE} WHERE media_id IN "  # noqa: S608
-            for row in self._database.rows(sql + _marks(len(local)), local):
-                taken.add(Mxc(self._server_name, row[0]))
-        remote = [mxc for mxc in media if mxc.origin != self._server_name]
-        sql = (
-            f"SELECT 1 FROM {REMOTE_TABLE}"  # noqa: S608
-            " WHERE media_origin = ? AND media_id = ?"
-        )
-        for mxc in remote:
-            if self._database.rows(sql, (mxc.origin, mxc.media_id)):
-                taken.add(mxc)
+        for origin, some in ids.items():
+            where, values = f"media_id IN {_marks(len(some))}", some
+            if origin == self._server_name:
+                table = LOCAL_TABLE
+            else:
+                table = REMOTE_TABLE
+                where, values = f"media_origin = ? AND {where}", [origin, *some]
+            sql = f"SELECT media_id FROM {table} WHERE {where}"  # noqa: S608
+            for row in self._database.rows(sql, values):
+                taken.add(Mxc(origin, row[0]))
         return taken
 
     def find(self, media: Collection[Mxc]) -> dict[Mxc, SynapseMedia]:
@@ -83,37 +86,45 @@ class SynapseRows:
         Raises:
             ForeignDatabaseError: when the database refuses one of them.
         """
+        rows: dict[str, list[Mapping[str, Any]]] = {}
+        for new in batch:
+            table = LOCAL_TABLE if new.media.is_local else REMOTE_TABLE
+            rows.setdefault(table, []).append(_values(new.media))
+            for each in new.thumbnails:
+                values = _thumbnail_values(new.media, each)
+                rows.setdefault(f"{table}_thumbnails", []).append(values)
         with self._database.transaction():
-            for new in batch:
-                table = LOCAL_TABLE if new.media.is_local else REMOTE_TABLE
-                self._insert(table, _values(new.media))
-                for thumbnail in new.thumbnails:
-                    self._insert_thumbnail(table, new.media, thumbnail)
+            for table, some in rows.items():
+                for start in range(0, len(some), _ROWS_A_STATEMENT):
+                    self._insert(table, some[start : start + _ROWS_A_STATEMENT])
 
-    def _insert_thumbnail(
-        self, table: str, media: SynapseMedia, thumbnail: SynapseThumbnail
-    ) -> None:
-        values: dict[str, Any] = {
-            "media_id": media.mxc.media_id,
-            "thumbnail_width": thumbnail.name.width,
-            "thumbnail_height": thumbnail.name.height,
-            "thumbnail_type": thumbnail.name.content_type,
-            "thumbnail_method": thumbnail.name.method,
-            "thumbnail_length": thumbnail.size_bytes,
-        }
-        if not media.is_local:
-            values["media_origin"] = media.mxc.origin
-            values["filesystem_id"] = media.file_id
-        self._insert(f"{table}_thumbnails", values)
-
-    def _insert(self, table: str, values: Mapping[str, Any]) -> None:
-        columns = self._columns.get(table, values.keys())
-        there = {name: value for name, value in values.items() if name in columns}
+    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows that have the same columns."""
+        there = self._columns.get(table, rows[0].keys())
+        names = [name for name in rows[0] if name in there]
+        groups = ", ".join([_marks(len(names))] * len(rows))
         # Not a stranger's text: all names are constants of this module.
         self._database.rows(
-            f"INSERT INTO {table} ({', '.join(there)}) VALUES {_marks(len(there))}",  # noqa: S608
-            list(there.values()),
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES {groups}",  # noqa: S608
+            [row[name] for row in rows for name in names],
         )
+
+
+def _thumbnail_values(
+    media: SynapseMedia, thumbnail: SynapseThumbnail
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "media_id": media.mxc.media_id,
+        "thumbnail_width": thumbnail.name.width,
+        "thumbnail_height": thumbnail.name.height,
+        "thumbnail_type": thumbnail.name.content_type,
+        "thumbnail_method": thumbnail.name.method,
+        "thumbnail_length": thumbnail.size_bytes,
+    }
+    if not media.is_local:
+        values["media_origin"] = media.mxc.origin
+        values["filesystem_id"] = media.file_id
+    return values
 
 
 def _values(media: SynapseMedia) -> dict[str, Any]:

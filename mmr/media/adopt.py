@@ -33,7 +33,7 @@ from mmr.storage.errors import CommitOutcomeUnknown
 from mmr.storage.media import MediaRecord, MediaStore
 from mmr.types import Kind, server_of_user
 from mmr.util.lanes import Lanes
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload, bytes_of
 from mmr.util.shield import shield
 
 # Files that hooks look at.
@@ -107,7 +107,7 @@ class Adoptions:
         return outcome
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
         """Keep several media of up to `MAX_SMALL_BYTES` each.
 
@@ -122,7 +122,7 @@ class Adoptions:
         return await shield(self._keep_small(files))
 
     async def _adopt_each(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
         outcomes: dict[int, AdoptOutcome] = {}
 
@@ -136,7 +136,7 @@ class Adoptions:
         return [outcomes[index] for index in range(len(files))]
 
     async def _keep_small(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
         outcomes = [
             refused(item) or length_fault(item, len(data)) for item, data in files

@@ -28,7 +28,7 @@ from mmr.storage.media import MediaRecord
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload, bytes_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class _File:
 
     datastore: Datastore
     rows: AdoptedRows
-    data: Content
+    data: Payload
     caller: _Caller
     stored: StoredAt | None = None
     outcome: MediaRecord | Exception | None = None
@@ -104,7 +104,7 @@ class SmallFiles:
         self._running = 0
 
     async def commit(
-        self, datastore: Datastore, files: Sequence[tuple[AdoptedRows, Content]]
+        self, datastore: Datastore, files: Sequence[tuple[AdoptedRows, Payload]]
     ) -> list[MediaRecord | Exception]:
         """Make bytes and rows durable. Cancelling ends the wait, not the work.
 

@@ -18,7 +18,7 @@ from mmr.media.adopted import (
     length_fault,
 )
 from mmr.storage.media import MediaRecord
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload, bytes_of
 from mmr.util.threads import Runner
 
 
@@ -38,7 +38,7 @@ class DryKeeper:
         return body.fault() or _judged(item, body.size, digest.hexdigest())
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
         """Likewise."""
         return await self._threads.run(_look_at, files)
@@ -82,7 +82,7 @@ class Verification:
         return outcome
 
 
-def _look_at(files: Sequence[tuple[AdoptedMedia, Content]]) -> list[AdoptOutcome]:
+def _look_at(files: Sequence[tuple[AdoptedMedia, Payload]]) -> list[AdoptOutcome]:
     return [
         length_fault(item, len(data))
         or _judged(item, len(data), hashlib.sha256(bytes_of(data)).hexdigest())

@@ -21,7 +21,7 @@ from mmr.tasks.archive_part import PartStream, Wanted, read_again, spooled
 from mmr.tasks.archive_records import REFUSED, ArchiveRecords
 from mmr.types import Mxc
 from mmr.util.lanes import Lanes
-from mmr.util.memory_file import Content, SharedFile
+from mmr.util.memory_file import Payload, SharedFile
 from mmr.util.threads import Runner
 
 _BATCH_FILES = 512
@@ -40,7 +40,7 @@ class Keeper(Protocol):
         ...
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
         """See there."""
         ...
@@ -77,7 +77,7 @@ class ArchiveImport:
         # Found by the reading thread, to be dealt with in the reactor's.
         self._amiss: list[tuple[AdoptedMedia, AdoptOutcome]] = []
 
-    async def find_manifest(self, chunks: AsyncIterator[Content]) -> bool:
+    async def find_manifest(self, chunks: AsyncIterator[Payload]) -> bool:
         """Look for the manifest in a part, and take it in.
 
         Raises:
@@ -100,7 +100,7 @@ class ArchiveImport:
         finally:
             await part.close()
 
-    async def read_part(self, chunks: AsyncIterator[Content]) -> None:
+    async def read_part(self, chunks: AsyncIterator[Payload]) -> None:
         """Import what a part holds of what is wanted.
 
         Raises:
@@ -146,7 +146,7 @@ class ArchiveImport:
         self, part: PartStream[list[AdoptedMedia]], lanes: Lanes
     ) -> ArchiveError | None:
         """Have all entries kept. Gives what ended it early, if anything did."""
-        batch: list[tuple[AdoptedMedia, Content]] = []
+        batch: list[tuple[AdoptedMedia, Payload]] = []
         # What the batch keeps in memory: all that was unpacked with a part of it.
         size = 0
         window: SharedFile | None = None
@@ -189,7 +189,7 @@ class ArchiveImport:
             wanted.setdefault(name, []).append(item)
         return wanted
 
-    async def _keep_small(self, files: Sequence[tuple[AdoptedMedia, Content]]) -> None:
+    async def _keep_small(self, files: Sequence[tuple[AdoptedMedia, Payload]]) -> None:
         outcomes = await self._keeper.adopt_small(files)
         media = [item for item, _ in files]
         await self._records.settle(list(zip(media, outcomes, strict=True)))

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from mmr.archives.part_process import Found, Held, PartProcess
 from mmr.archives.reader import End, Large, Piece, Refused
 from mmr.archives.unpack import ArchiveError
-from mmr.util.memory_file import Content, FileSlice
+from mmr.util.memory_file import FileSlice, Payload
 from mmr.util.threads import Runner
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class PartStream(Generic[T]):
     def __init__(
         self,
         process: PartProcess,
-        chunks: AsyncIterator[Content],
+        chunks: AsyncIterator[Payload],
         find: Callable[[Collection[tuple[str, int]]], dict[str, T]],
         threads: Runner,
     ) -> None:
@@ -145,7 +145,7 @@ class PartStream(Generic[T]):
         return Deferred.fromCoroutine(self._read())
 
     async def _read(self) -> list[Found]:
-        packed: Content = b""
+        packed: Payload = b""
         if self._process.wants_input and not self._is_all_read:
             try:
                 packed = await anext(self._chunks)

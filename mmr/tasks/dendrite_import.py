@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from mmr.interop.dendrite_database import DendriteDatabase, DendriteMedia
 from mmr.interop.stored_bytes import StoredBytes
 from mmr.media.adopted import AdoptedMedia
-from mmr.tasks.moving import Batch, Movable, read_in_threads
+from mmr.tasks.movable import Batch, Movable, read_in_threads
 from mmr.util.threads import Runner
 
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -55,7 +55,8 @@ class DendriteImport:
         """
         table = self._database.batches(with_remote=self._with_remote)
         while rows := await self._threads.run(next, table, None):
-            yield Batch([self._movable(row) for row in rows], Counter())
+            media = [self._movable(row) for row in rows]
+            yield Batch(media, Counter(), self._read_small)
 
     def _movable(self, row: DendriteMedia) -> Movable:
         read = partial(self._source.chunks, row)
@@ -63,7 +64,12 @@ class DendriteImport:
             adopted(row),
             partial(read_in_threads, read, self._threads),
             partial(self._threads.run, self._source.probe, row),
+            row,
         )
+
+    async def _read_small(self, media: Sequence[Movable]) -> list[bytes | None]:
+        rows = [each.row for each in media]
+        return await self._threads.run(self._source.read_small, rows)
 
 
 def adopted(row: DendriteMedia) -> AdoptedMedia:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from mmr.datastores.base import (
@@ -12,12 +12,14 @@ from mmr.datastores.base import (
     ObjectMissing,
     StoredObject,
 )
+from mmr.datastores.file import SMALL_BYTES
 from mmr.datastores.registry import Datastores
 from mmr.interop.sources import SourceError
 from mmr.media.adopted import AdoptedMedia
+from mmr.media.content import Content
 from mmr.storage.departures import Departure, DepartureStore
 from mmr.storage.objects import is_stand_in
-from mmr.tasks.moving import Batch, Movable
+from mmr.tasks.movable import Batch, Movable
 
 PURGED = "skipped: purged, only its quarantine is left"
 _BATCH_ROWS = 1000
@@ -28,14 +30,20 @@ class Departing:
     """Says what there is to move.
 
     Args:
+        content: Reads many small objects at once.
         origin: Media of this server; None: all media.
     """
 
     def __init__(
-        self, store: DepartureStore, datastores: Datastores, origin: str | None
+        self,
+        store: DepartureStore,
+        datastores: Datastores,
+        content: Content,
+        origin: str | None,
     ) -> None:
         self._store = store
         self._datastores = datastores
+        self._content = content
         self._origin = origin
 
     async def count(self) -> int:
@@ -48,7 +56,8 @@ class Departing:
         while rows := await self._store.page(self._origin, after, _BATCH_ROWS):
             after = rows[-1].mxc
             media = [self._movable(row) for row in rows if row.location]
-            yield Batch(media, Counter({PURGED: len(rows) - len(media)}))
+            purged = Counter({PURGED: len(rows) - len(media)})
+            yield Batch(media, purged, self._read_small)
 
     def _movable(self, row: Departure) -> Movable:
         return Movable(
@@ -70,7 +79,18 @@ class Departing:
             ),
             partial(self._read, row),
             partial(self._probe, row),
+            row,
         )
+
+    async def _read_small(self, media: Sequence[Movable]) -> list[bytes | None]:
+        found: list[bytes | None] = [None] * len(media)
+        ats = [
+            at for at, each in enumerate(media) if each.row.size_bytes <= SMALL_BYTES
+        ]
+        read = await self._content.read_small([media[at].row for at in ats])
+        for at, data in zip(ats, read, strict=True):
+            found[at] = data
+        return found
 
     def _read(self, row: Departure) -> AsyncIterator[bytes]:
         return object_chunks(self._store_of(row), row.location)

@@ -12,7 +12,7 @@ from mmr.archives.unpack import ArchiveError
 from mmr.errors import StartupError
 from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords
-from mmr.util.memory_file import Content, FileSlice, SharedFile
+from mmr.util.memory_file import FileSlice, Payload, SharedFile
 from mmr.util.threads import Runner
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -81,7 +81,7 @@ class FolderImport:
             raise StartupError(f"{self._folder} can't be read: {error}") from error
         return sorted(filter(_is_part, paths), key=_in_order)
 
-    async def _bytes_of(self, path: Path) -> AsyncIterator[Content]:
+    async def _bytes_of(self, path: Path) -> AsyncIterator[Payload]:
         file = await self._threads.run(path.open, "rb", buffering=0)
         with file:
             copy = SharedFile.copy(file.fileno())

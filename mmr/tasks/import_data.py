@@ -22,7 +22,7 @@ from mmr.tasks.archive_judge import Judge
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords, Problem
 from mmr.tasks.engine import TaskCancelled, TaskFailed, TaskReporter, TaskWaits
 from mmr.util.clock import Clock
-from mmr.util.memory_file import Content, FileSlice, SharedFile
+from mmr.util.memory_file import FileSlice, Payload, SharedFile
 from mmr.util.threads import Runner
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class ImportData:
 
     async def _bytes_of(
         self, part: ImportPart, known: _Open, reporter: TaskReporter
-    ) -> AsyncIterator[Content]:
+    ) -> AsyncIterator[Payload]:
         datastore = self._datastores.get(part.name.datastore_id)
         stored = await datastore.open(part.name.location)
         try:

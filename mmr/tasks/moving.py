@@ -6,11 +6,8 @@ a time, so a run that was cut off goes on where it stopped.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
-
-import attrs
 
 from twisted.internet.defer import (
     CancelledError,
@@ -25,68 +22,23 @@ from twisted.python.failure import Failure
 from mmr.errors import StartupError
 from mmr.interop.sources import SourceBusy, SourceError
 from mmr.media.adopted import AdoptedMedia, fault_of
+from mmr.tasks.movable import Batch, Handled, HandleSmall, Movable, ReadSmall, Tally
 from mmr.types import Mxc
-from mmr.util.threads import Runner
+from mmr.util.lanes import Lanes, together
 
 R = TypeVar("R")
 
 _ATTEMPTS = 4
 # After so many in a row that could not be had, the homeserver is down.
 _HOPELESS = 20
-# Of one media in memory, besides the last chunk.
-_READ_AHEAD_BYTES = 1024 * 1024
 # Small files are stored together: the more wait, the fewer flushes each costs.
 _SMALL_BYTES = 256 * 1024
 _LANES = 128
-
-
-@attrs.frozen(slots=True)
-class Movable:
-    """One media at its old home.
-
-    Attributes:
-        chunks: Reads it; raises `SourceError`.
-        probe: Looks whether it is there, without reading it. Likewise.
-    """
-
-    media: AdoptedMedia
-    chunks: Callable[[], AsyncIterator[bytes]]
-    probe: Callable[[], Awaitable[None]]
-
-
-@attrs.frozen(slots=True)
-class Batch:
-    """Some rows of the old home's database.
-
-    Attributes:
-        skipped: Why others don't move, and how many.
-    """
-
-    media: Sequence[Movable]
-    skipped: Counter[str]
-
-
-@attrs.frozen(slots=True)
-class Handled:
-    """What became of one media.
-
-    Attributes:
-        word: What it is counted as.
-        detail: Why; empty unless the operator has to know of it by name.
-    """
-
-    word: str
-    size_bytes: int = 0
-    detail: str = ""
-
-
-@attrs.define
-class Tally:
-    """What became of everything that was looked at."""
-
-    counts: Counter[str] = attrs.Factory(Counter)
-    size_bytes: int = 0
-    faults: int = 0
+# What is read and stored together: all of it is in memory.
+_GROUP = 512
+_GROUP_BYTES = 12 * 1024 * 1024
+# The next ones are read while earlier ones are stored.
+_GROUPS_AT_ONCE = 3
 
 
 class Moving:
@@ -95,6 +47,8 @@ class Moving:
     Args:
         handle: What to do with one: store it, compare it, or only look at it.
         find_taken: Those of some ids that are passed over; None: none are.
+        handle_small: What to do with many small ones that were read already; None:
+            each is handled by itself.
         workers: How many large ones are handled at once.
         advance: Is told how many more rows are done.
         tell: Is told of each media that has a `Handled.detail`.
@@ -106,6 +60,7 @@ class Moving:
         handle: Callable[[Movable], Awaitable[Handled]],
         find_taken: Callable[[Sequence[Mxc]], Awaitable[set[Mxc]]] | None,
         *,
+        handle_small: HandleSmall | None = None,
         workers: int,
         advance: Callable[[int], None],
         tell: Callable[[Mxc, Handled], None],
@@ -114,6 +69,7 @@ class Moving:
         self.tally = Tally()
         self._handle = handle
         self._find_taken = find_taken
+        self._handle_small = handle_small
         self._large = DeferredSemaphore(workers)
         self._advance = advance
         self._tell = tell
@@ -129,33 +85,37 @@ class Moving:
             MatrixError: our database or datastore doesn't work.
             StartupError: the other server, or its database, doesn't.
         """
-        async for batch in batches:
-            for reason, count in batch.skipped.items():
-                self._pass_over(reason, count)
-            queue = iter(await self._wanted(batch.media))
-            lanes = [
-                Deferred.fromCoroutine(self._handle_all(queue)) for _ in range(_LANES)
-            ]
-            await self._end_of(lanes)
-
-    async def _end_of(self, lanes: Sequence[Deferred[None]]) -> None:
-        """Wait for all of them, also when one has failed or the run is cancelled: what
-        is half stored by then is stored to its end.
-        """
-        ended = DeferredList(lanes, consumeErrors=True)
+        running = Deferred.fromCoroutine(self._handle_batches(batches))
+        ended = DeferredList([running], consumeErrors=True)
         waiting: Deferred[None] = Deferred(lambda _: None)
         ended.addCallback(lambda results: _wake(waiting, results))
         try:
             await waiting
         except CancelledError:
+            # What is half stored by then is stored to its end.
             self._is_over = True
             for pause in tuple(self._pauses):
                 pause.cancel()
             await ended
             raise
-        for _, result in await ended:
-            if isinstance(result, Failure):
-                raise result.value
+        [(_, result)] = await ended
+        if isinstance(result, Failure):
+            raise result.value
+
+    async def _handle_batches(self, batches: AsyncIterator[Batch]) -> None:
+        async with Lanes(_GROUPS_AT_ONCE) as lanes:
+            async for batch in batches:
+                for reason, count in batch.skipped.items():
+                    self._pass_over(reason, count)
+                alone = await self._wanted(batch.media)
+                read, handle = batch.read_small, self._handle_small
+                if read is not None and handle is not None:
+                    small, alone = _split(alone)
+                    for group in _groups(small):
+                        await lanes.start(self._handle_group(group, read, handle))
+                await self._handle_each(alone, _LANES)
+                if self._is_over:
+                    return
 
     async def _wanted(self, media: Sequence[Movable]) -> list[Movable]:
         if self._find_taken is None or not media:
@@ -169,18 +129,52 @@ class Moving:
         self.tally.counts[reason] += count
         self._advance(count)
 
+    async def _handle_group(
+        self, group: Sequence[Movable], read: ReadSmall, handle: HandleSmall
+    ) -> None:
+        try:
+            left = await self._handle_together(group, read, handle)
+            await self._handle_each(left, _LANES // _GROUPS_AT_ONCE)
+        except BaseException:
+            self._is_over = True
+            raise
+
+    async def _handle_together(
+        self, group: Sequence[Movable], read: ReadSmall, handle: HandleSmall
+    ) -> list[Movable]:
+        """Gives those that have to be handled by themselves."""
+        if self._is_over:
+            return []
+        files, left = [], []
+        for movable, data in zip(group, await read(group), strict=True):
+            if data is None:
+                left.append(movable)
+            else:
+                files.append((movable.media, data))
+        if files and not self._is_over:
+            results = await handle(files)
+            for (media, _), handled in zip(files, results, strict=True):
+                self._note(media, handled)
+            self._advance(len(files))
+            self._unlucky = 0
+        return left
+
+    async def _handle_each(self, media: Sequence[Movable], lanes: int) -> None:
+        queue = iter(media)
+        await together(self._handle_all(queue) for _ in range(min(lanes, len(media))))
+
     async def _handle_all(self, queue: Iterator[Movable]) -> None:
         try:
             for movable in queue:
                 if self._is_over:
                     return
-                size = movable.media.expected_bytes
-                if size is not None and size <= _SMALL_BYTES:
+                if _is_small(movable.media):
                     handled = await self._handle_one(movable)
                 else:
                     async with self._large:
                         handled = await self._handle_one(movable)
-                self._note(movable, handled)
+                self._note(movable.media, handled)
+                self._advance(1)
         except BaseException:
             self._is_over = True
             raise
@@ -216,44 +210,44 @@ class Moving:
         finally:
             self._pauses.remove(pause)
 
-    def _note(self, movable: Movable, handled: Handled) -> None:
+    def _note(self, media: AdoptedMedia, handled: Handled) -> None:
         self.tally.counts[handled.word] += 1
         self.tally.size_bytes += handled.size_bytes
         if handled.detail:
             self.tally.faults += 1
-            self._tell(movable.media.mxc, handled)
-        self._advance(1)
+            self._tell(media.mxc, handled)
+
+
+def _is_small(media: AdoptedMedia) -> bool:
+    size = media.expected_bytes
+    return size is not None and 0 <= size <= _SMALL_BYTES
+
+
+def _split(media: Sequence[Movable]) -> tuple[list[Movable], list[Movable]]:
+    """Those that may be handled together, and the others."""
+    small: list[Movable] = []
+    others: list[Movable] = []
+    for each in media:
+        is_plain = _is_small(each.media) and fault_of(each.media) is None
+        (small if is_plain else others).append(each)
+    return small, others
+
+
+def _groups(media: Sequence[Movable]) -> Iterator[list[Movable]]:
+    """Small ones, as many together as may be."""
+    group: list[Movable] = []
+    size_bytes = 0
+    for movable in media:
+        size_bytes += movable.media.expected_bytes or 0
+        if len(group) == _GROUP or size_bytes > _GROUP_BYTES:
+            yield group
+            group, size_bytes = [], movable.media.expected_bytes or 0
+        group.append(movable)
+    if group:
+        yield group
 
 
 def _wake(waiting: Deferred[None], results: R) -> R:
     if not waiting.called:
         waiting.callback(None)
     return results
-
-
-async def read_in_threads(
-    open_chunks: Callable[[], Iterator[bytes]], threads: Runner
-) -> AsyncIterator[bytes]:
-    """The bytes of one media, read where it may block, some at a time.
-
-    Raises:
-        SourceError: when they can't be had.
-    """
-    chunks = open_chunks()
-    is_end = False
-    while not is_end:
-        pieces, is_end = await threads.run(_take, chunks)
-        for piece in pieces:
-            yield piece
-
-
-def _take(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
-    """Some chunks, and whether they were the last: a small file takes one hop."""
-    pieces: list[bytes] = []
-    size = 0
-    for piece in chunks:
-        pieces.append(piece)
-        size += len(piece)
-        if size >= _READ_AHEAD_BYTES:
-            return pieces, False
-    return pieces, True

@@ -15,8 +15,7 @@ from mmr.storage.objects import ObjectName, stand_in_hash
 from mmr.tasks.departing import object_chunks
 from mmr.tasks.synapse_keeper import SynapseKeeper
 from mmr.types import Mxc
-from mmr.util.lanes import together
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload
 
 _DATASTORE = "synapse"
 
@@ -45,11 +44,12 @@ class ArchivedIntoSynapse:
         return await self._keeper.adopt(item, chunks)
 
     async def adopt_small(
-        self, files: Sequence[tuple[AdoptedMedia, Content]]
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
     ) -> list[AdoptOutcome]:
-        """Several at once: they go together."""
-        return await together(
-            self.adopt(item, _just(bytes_of(data))) for item, data in files
+        """See `SynapseKeeper.adopt_small`."""
+        auth = self._requires_auth
+        return await self._keeper.adopt_small(
+            [(attrs.evolve(item, requires_auth=auth), data) for item, data in files]
         )
 
     async def adopt_located(
@@ -79,7 +79,3 @@ def _record(row: SynapseMedia) -> MediaRecord:
         datastore_id=name.datastore_id,
         requires_auth=row.requires_auth,
     )
-
-
-async def _just(data: bytes) -> AsyncIterator[bytes]:
-    yield data

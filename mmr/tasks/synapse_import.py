@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 
 from mmr.interop.stored_bytes import StoredBytes
 from mmr.interop.synapse_database import SynapseDatabase, SynapseMedia
 from mmr.media.adopted import AdoptedMedia
-from mmr.tasks.moving import Batch, Movable, read_in_threads
+from mmr.tasks.movable import Batch, Movable, read_in_threads
 from mmr.util.threads import Runner
 
 PREVIEWS = "skipped: fetched for URL previews"
@@ -75,7 +75,7 @@ class SynapseImport:
                 media.append(self._movable(row))
             else:
                 skipped[reason] += 1
-        return Batch(media, skipped)
+        return Batch(media, skipped, self._read_small)
 
     def _movable(self, row: SynapseMedia) -> Movable:
         read = partial(self._source.chunks, row)
@@ -83,7 +83,12 @@ class SynapseImport:
             adopted(row),
             partial(read_in_threads, read, self._threads),
             partial(self._threads.run, self._source.probe, row),
+            row,
         )
+
+    async def _read_small(self, media: Sequence[Movable]) -> list[bytes | None]:
+        rows = [each.row for each in media]
+        return await self._threads.run(self._source.read_small, rows)
 
 
 def _reason_to_skip(row: SynapseMedia) -> str | None:

@@ -1,57 +1,30 @@
-"""Media that moves into a Synapse: files into its folder, then rows into its tables.
-
-In this order, each durable before the next: a row without a file would be a broken
-picture, a file without a row is found and replaced by the next run.
-"""
+"""Media that moves into a Synapse: what it is there, as a row and a file."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-
-import attrs
-
-from twisted.internet.defer import Deferred
 
 from mmr.datastores.file import FileDatastore
-from mmr.interop.foreign_database import RowRefused
 from mmr.interop.synapse_database import SynapseMedia
-from mmr.interop.synapse_rows import NewSynapseMedia, SynapseRows
+from mmr.interop.synapse_rows import SynapseRows
 from mmr.interop.synapse_store import UnsafeName
-from mmr.media.adopted import AdoptedBody, AdoptedMedia, Adoption, AdoptOutcome
-from mmr.tasks.synapse_thumbnails import Drawn, SynapseThumbnails, objects_of
+from mmr.media.adopted import (
+    AdoptedBody,
+    AdoptedMedia,
+    Adoption,
+    AdoptOutcome,
+    length_fault,
+)
+from mmr.tasks.synapse_arrivals import Arrival, SynapseArrivals, known
+from mmr.tasks.synapse_thumbnails import SynapseThumbnails
 from mmr.types import Mxc
+from mmr.util.memory_file import Payload, bytes_of
 from mmr.util.threads import Runner
 
-_MAX_GROUP = 256
-_MAX_GROUP_BYTES = 16 * 1024 * 1024
-# One writes files while the other talks to the database.
-_AT_ONCE = 2
 _QUARANTINED_BY = "system"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FILE_ID_LENGTH = 24
-
-
-@attrs.define(eq=False)
-class _Arrival:
-    """One media that waits for its group.
-
-    Attributes:
-        data: None: its file is in its place already.
-    """
-
-    media: SynapseMedia
-    sha256: str
-    data: bytes | None
-    result: Deferred[AdoptOutcome]
-    thumbnails: list[Drawn] = attrs.Factory(list)
-
-    @property
-    def paths(self) -> list[str]:
-        return [self.media.path, *(each.path for each in self.thumbnails)]
 
 
 class SynapseKeeper:
@@ -78,9 +51,9 @@ class SynapseKeeper:
         self._rows = rows
         self._server_name = server_name
         self._threads = threads
-        self._thumbnails = thumbnails
-        self._waiting: deque[_Arrival] = deque()
-        self._running = 0
+        self._arrivals = SynapseArrivals(
+            store, rows, threads=threads, thumbnails=thumbnails
+        )
 
     async def find_taken(self, media: Sequence[Mxc]) -> set[Mxc]:
         """Those that Synapse has already."""
@@ -99,34 +72,56 @@ class SynapseKeeper:
             DatastoreError: the folder can't be written to.
             ForeignDatabaseError: the database doesn't work.
         """
-        media = self._row_of(item)
-        try:
-            path = media.path
-        except UnsafeName as error:
-            return AdoptOutcome(Adoption.REFUSED, detail=str(error))
         body = AdoptedBody(item, chunks)
         head = await body.head()
-        if body.is_over:
-            sha256, data = hashlib.sha256(head).hexdigest(), head
-        elif await self.find_taken([item.mxc]):
-            return _known(item.expected_bytes)
-        else:
-            sha256, data = await self._put_large(path, head, body), None
-        fault = body.fault() or _wrong_hash(item, sha256)
+        if not body.is_over:
+            return await self._adopt_large(item, head, body)
+        fault = body.fault()
         if fault is not None:
-            if data is None:
-                await self._store.delete(path)
             return fault
-        media = attrs.evolve(media, size_bytes=body.size, sha256_hash=sha256)
-        arrival = _Arrival(media, sha256, data, Deferred())
-        self._waiting.append(arrival)
-        if self._running < _AT_ONCE:
-            self._running += 1
-            Deferred.fromCoroutine(self._drain())
-        return await arrival.result
+        [outcome] = await self.adopt_small([(item, head)])
+        return outcome
+
+    async def adopt_small(
+        self, files: Sequence[tuple[AdoptedMedia, Payload]]
+    ) -> list[AdoptOutcome]:
+        """Keep several small media, as `adopt` does. What waits goes together.
+
+        Returns:
+            What became of each.
+
+        Raises:
+            DatastoreError: as `adopt`. Some may be there nevertheless.
+            ForeignDatabaseError: likewise.
+        """
+        hashes = await self._store.files.run(_hashes, files)
+        made = [
+            self._arrival_of(item, len(data), sha256, data)
+            for (item, data), sha256 in zip(files, hashes, strict=True)
+        ]
+        arrivals = [each for each in made if isinstance(each, Arrival)]
+        outcomes = iter(await self._arrivals.put(arrivals))
+        return [next(outcomes) if isinstance(each, Arrival) else each for each in made]
+
+    async def _adopt_large(
+        self, item: AdoptedMedia, head: bytes, body: AdoptedBody
+    ) -> AdoptOutcome:
+        try:
+            path = self._row_of(item, 0, "").path
+        except UnsafeName as error:
+            return _unsafe(error)
+        if await self.find_taken([item.mxc]):
+            return known(item.expected_bytes)
+        sha256 = await self._put_large(path, head, body)
+        arrival = body.fault() or self._arrival_of(item, body.size, sha256, None)
+        if isinstance(arrival, AdoptOutcome):
+            await self._store.delete(path)
+            return arrival
+        [outcome] = await self._arrivals.put([arrival])
+        return outcome
 
     async def _put_large(self, path: str, head: bytes, body: AdoptedBody) -> str:
-        await self._clear([path])
+        await self._arrivals.clear([path])
         writer = await self._store.create()
         try:
             await writer.write(head)
@@ -139,14 +134,26 @@ class SynapseKeeper:
         finally:
             await writer.discard()
 
-    def _row_of(self, item: AdoptedMedia) -> SynapseMedia:
+    def _arrival_of(
+        self, item: AdoptedMedia, size: int, sha256: str, data: Payload | None
+    ) -> Arrival | AdoptOutcome:
+        """What goes in, or what is wrong with it."""
+        media = self._row_of(item, size, sha256)
+        try:
+            path = media.path
+        except UnsafeName as error:
+            return _unsafe(error)
+        fault = length_fault(item, size) or _wrong_hash(item, sha256)
+        return fault or Arrival(media, path, sha256, data)
+
+    def _row_of(self, item: AdoptedMedia, size: int, sha256: str) -> SynapseMedia:
         is_local = item.origin == self._server_name
         return SynapseMedia(
             mxc=item.mxc,
             is_local=is_local,
             file_id=item.media_id if is_local else _file_id(item.mxc),
             content_type=item.content_type,
-            size_bytes=item.expected_bytes,
+            size_bytes=size,
             created_ts=item.creation_ts,
             upload_name=item.upload_name,
             user_id=item.user_id if is_local else "",
@@ -155,91 +162,12 @@ class SynapseKeeper:
             quarantined_by=_QUARANTINED_BY if item.is_quarantined else None,
             is_protected=item.is_protected,
             requires_auth=bool(item.requires_auth),
-            sha256_hash=item.expected_sha256,
+            sha256_hash=sha256,
         )
 
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                await self._settle(self._next())
-        finally:
-            self._running -= 1
 
-    def _next(self) -> list[_Arrival]:
-        group: list[_Arrival] = []
-        size = 0
-        while self._waiting and len(group) < _MAX_GROUP and size < _MAX_GROUP_BYTES:
-            group.append(self._waiting.popleft())
-            size += len(group[-1].data or b"")
-        return group
-
-    async def _settle(self, group: list[_Arrival]) -> None:
-        try:
-            # Whoever has a row has a file, which isn't ours to replace.
-            taken = await self.find_taken([each.media.mxc for each in group])
-            known = [each for each in group if each.media.mxc in taken]
-            new = [each for each in group if each.media.mxc not in taken]
-            await self._place(new)
-            outcomes = await self._insert(new)
-        except Exception as error:
-            for arrival in group:
-                arrival.result.errback(error)
-        else:
-            for arrival in known:
-                arrival.result.callback(_known(arrival.media.size_bytes))
-            for arrival, outcome in zip(new, outcomes, strict=True):
-                arrival.result.callback(outcome)
-
-    async def _place(self, group: list[_Arrival]) -> None:
-        small = [
-            (each.media.path, each.data) for each in group if each.data is not None
-        ]
-        await self._put_all(small)
-        if self._thumbnails is not None:
-            for each in group:
-                file = Path(self._store.folders.path_of(each.media.path))
-                each.thumbnails = await self._thumbnails.draw(
-                    each.media, file, each.sha256
-                )
-                await self._put_all(objects_of(each.thumbnails))
-        paths = [path for each in group for path in each.paths]
-        await self._store.files.run(_give_to_owner, self._store.folders.base, paths)
-
-    async def _put_all(self, objects: list[tuple[str, bytes]]) -> None:
-        if objects:
-            await self._clear([path for path, _ in objects])
-            taken = await self._store.take([data for _, data in objects])
-            try:
-                await taken.put([path for path, _ in objects])
-            finally:
-                taken.close()
-
-    async def _clear(self, paths: list[str]) -> None:
-        """Remove what is there and has no row: a run before this one was cut off."""
-        base = self._store.folders.base
-        for path in await self._store.files.run(_present, base, paths):
-            await self._store.delete(path)
-
-    async def _insert(self, group: list[_Arrival]) -> list[AdoptOutcome]:
-        rows = [
-            NewSynapseMedia(each.media, [drawn.row for drawn in each.thumbnails])
-            for each in group
-        ]
-        try:
-            await self._threads.run(self._rows.insert, rows)
-        except RowRefused as error:
-            if len(group) > 1:
-                return [(await self._insert([each]))[0] for each in group]
-            for path in group[0].paths:
-                await self._store.delete(path)
-            return [AdoptOutcome(Adoption.REFUSED, detail=str(error))]
-        return [
-            AdoptOutcome(Adoption.STORED, each.media.size_bytes or 0) for each in group
-        ]
-
-
-def _known(size_bytes: int | None) -> AdoptOutcome:
-    return AdoptOutcome(Adoption.KNOWN, size_bytes or 0)
+def _unsafe(error: UnsafeName) -> AdoptOutcome:
+    return AdoptOutcome(Adoption.REFUSED, detail=str(error))
 
 
 def _wrong_hash(item: AdoptedMedia, sha256: str) -> AdoptOutcome | None:
@@ -256,18 +184,5 @@ def _file_id(mxc: Mxc) -> str:
     return "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:_FILE_ID_LENGTH])
 
 
-def _present(base: str, paths: list[str]) -> list[str]:
-    return [path for path in paths if os.path.lexists(os.path.join(base, path))]
-
-
-def _give_to_owner(base: str, paths: list[str]) -> None:
-    """When root puts files into Synapse's folder, they are Synapse's all the same."""
-    if os.geteuid() != 0:
-        return
-    owner = os.stat(base)
-    todo = {os.path.join(base, path) for path in paths}
-    for path in list(todo):
-        while (path := os.path.dirname(path)) != base:
-            todo.add(path)
-    for path in todo:
-        os.chown(path, owner.st_uid, owner.st_gid)
+def _hashes(files: Sequence[tuple[AdoptedMedia, Payload]]) -> list[str]:
+    return [hashlib.sha256(bytes_of(data)).hexdigest() for _, data in files]

@@ -11,7 +11,7 @@ from mmr.media.adopted import AdoptedMedia
 from mmr.media.content import Content
 from mmr.storage.attributes import AttributeStore, Purpose
 from mmr.storage.media import MediaRecord, MediaStore
-from mmr.tasks.moving import Handled, Movable
+from mmr.tasks.movable import Handled, Movable
 from mmr.util.threads import Runner
 
 _PIECE_BYTES = 1024 * 1024

@@ -78,11 +78,11 @@ class FileSlice:
         return os.pread(self.file.fd, self.size, self.offset)
 
 
-Content = bytes | FileSlice
+Payload = bytes | FileSlice
 """A small file, here or in another process's reach."""
 
 
-def bytes_of(content: Content) -> bytes:
+def bytes_of(content: Payload) -> bytes:
     """The bytes, here."""
     return content if isinstance(content, bytes) else content.read()
 

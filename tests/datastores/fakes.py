@@ -22,7 +22,7 @@ from mmr.datastores.file_hand import FileHand
 from mmr.datastores.filesystem import FileSystem
 from mmr.types import Kind
 from mmr.util.clock import Clock
-from mmr.util.memory_file import Content, bytes_of
+from mmr.util.memory_file import Payload, bytes_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,7 +153,7 @@ def file_store(
     )
 
 
-async def put_all(store: TakesMany, objects: Sequence[tuple[str, Content]]) -> None:
+async def put_all(store: TakesMany, objects: Sequence[tuple[str, Payload]]) -> None:
     """Store objects, given as locations and contents."""
     taken = await store.take([data for _, data in objects])
     try:

@@ -23,8 +23,8 @@ from mmr.datastores.file_hand import FileHand, InHand
 from mmr.datastores.filesystem import FileSystem
 from mmr.util.confined.process import WorkerPlace
 from mmr.util.memory_file import (
-    Content,
     FileSlice,
+    Payload,
     SharedFile,
     bytes_of,
     write_pieces,
@@ -56,7 +56,7 @@ def store(tmp_path: Path, hand: FileHand) -> FileDatastore:
     return file_store(str(tmp_path), NoFiles(), hand=hand)
 
 
-def outcome(store: FileDatastore, objects: Sequence[tuple[str, Content]]) -> object:
+def outcome(store: FileDatastore, objects: Sequence[tuple[str, Payload]]) -> object:
     results: list[object] = []
     Deferred.fromCoroutine(put_all(store, objects)).addBoth(results.append)
     (result,) = results
@@ -219,7 +219,7 @@ def test_contents_may_be_in_files(
     tmp_path: Path, store: FileDatastore, hand: FileHand
 ) -> None:
     """However many, in whatever order, and bytes between them."""
-    objects: list[tuple[str, Content]] = list(MANY)
+    objects: list[tuple[str, Payload]] = list(MANY)
     for number in range(file_hand.MAX_FILES + 4):
         file = SharedFile.in_memory()
         write_pieces(file.fd, [b"before", b"%d" % number * 1000, b"after"])

@@ -94,6 +94,19 @@ def test_what_synapse_has_is_found_even_if_it_is_only_reserved(
     assert rows.find_taken([]) == set()
 
 
+def test_many_rows_go_in_and_are_found(database: ForeignDatabase) -> None:
+    create(database)
+    rows = SynapseRows(database, SERVER)
+    new = [
+        attrs.evolve(base, mxc=Mxc(base.mxc.origin, f"many{number}"))
+        for number in range(1100)
+        for base in (LOCAL, REMOTE)
+    ]
+    rows.insert([NewSynapseMedia(each) for each in new])
+    wanted = {each.mxc for each in new}
+    assert rows.find_taken([*wanted, Mxc("three.test", "many1")]) == wanted
+
+
 def check_refused(database: ForeignDatabase, **wrong: Any) -> None:
     create(database)
     rows = SynapseRows(database, SERVER)

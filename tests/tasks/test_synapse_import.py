@@ -121,3 +121,16 @@ class BatchesTests(TestCase):
             found,
             {"mxc://one.test/local1": b"ours", "mxc://two.test/remote1": b"theirs"},
         )
+
+    async def test_many_small_ones_are_read_at_once(self) -> None:
+        self.synapse.add("first1", b"one")
+        self.synapse.add("gone1", b"lost").unlink()
+        self.synapse.add_remote("two.test", "other1", b"two")
+        source = self.source(with_remote=True)
+        found = {}
+        async for batch in source.batches():
+            assert batch.read_small is not None
+            read = await batch.read_small(batch.media)
+            for each, data in zip(batch.media, read, strict=True):
+                found[each.media.media_id] = data
+        self.assertEqual(found, {"first1": b"one", "gone1": None, "other1": b"two"})

@@ -163,6 +163,109 @@ class KeeperTests(TestCase):
         # Two groups begin with what is there, the others have had time to fill.
         self.assertLess(len(begun), 6)
 
+    async def test_a_group_is_one_transaction_and_each_has_its_outcome(self) -> None:
+        self.synapse.add("knownone", b"Synapse's own")
+        begun = []
+        original = self.synapse.database.transaction
+
+        def transaction() -> Any:
+            begun.append(1)
+            return original()
+
+        self.patch(self.synapse.database, "transaction", transaction)
+        good = {f"media{number}": b"%d" % number for number in range(300)}
+        files = [(media(name, expected_bytes=len(b)), b) for name, b in good.items()]
+        files[100:100] = [
+            (media("knownone"), b"others"),
+            (media("wronghash", expected_sha256="ab" * 32), b"few"),
+            (media("tooshort", expected_bytes=4), b"few"),
+            (media("toolong", expected_bytes=2), b"few"),
+            (media("toomuch", max_bytes=2), b"few"),
+            (media("abcd"), b"no path"),
+        ]
+        files.append((media("remote1", origin="two.test"), b"theirs"))
+        files.append((media("quarantined", is_quarantined=True), b""))
+        outcomes = await self.keeper.adopt_small(files)
+        found = {
+            item.media_id: outcome.adoption
+            for (item, _), outcome in zip(files, outcomes, strict=True)
+        }
+        wrong = {
+            "knownone": Adoption.KNOWN,
+            "wronghash": Adoption.DAMAGED,
+            "tooshort": Adoption.DAMAGED,
+            "toolong": Adoption.DAMAGED,
+            "toomuch": Adoption.REFUSED,
+            "abcd": Adoption.REFUSED,
+        }
+        stored = dict.fromkeys((*good, "remote1", "quarantined"), Adoption.STORED)
+        self.assertEqual(found, {**stored, **wrong})
+        self.assertEqual(len(begun), 1)
+        self.assertEqual({n: self.content(self.row(n)) for n in good}, good)
+        self.assertEqual(self.row("quarantined").quarantined_by, "system")
+        self.assertEqual(self.content(self.row("knownone")), b"Synapse's own")
+        self.assertEqual(len(self.synapse.files()), 303)
+
+    async def test_nothing_is_nothing(self) -> None:
+        self.assertEqual(await self.keeper.adopt_small([]), [])
+        [outcome] = await self.keeper.adopt_small([(media("abcd"), b"no path")])
+        self.assertEqual(outcome.adoption, Adoption.REFUSED)
+
+    async def test_of_an_id_that_comes_twice_the_first_is_kept(self) -> None:
+        files = [
+            (media("twice1"), b"first"),
+            (media("once1"), b"once"),
+            (media("twice1"), b"second"),
+            (media("once2"), b"once more"),
+        ]
+        outcomes = await self.keeper.adopt_small(files)
+        self.assertEqual(
+            [each.adoption for each in outcomes],
+            [Adoption.STORED, Adoption.STORED, Adoption.KNOWN, Adoption.STORED],
+        )
+        self.assertEqual(self.content(self.row("twice1")), b"first")
+        self.assertEqual(len(self.synapse.files()), 3)
+
+    async def test_so_it_is_in_two_groups_at_the_same_time(self) -> None:
+        gate = Gate()
+        self.keeper = self.make_keeper(threads=gate)
+        puts = [
+            Deferred.fromCoroutine(self.keeper.adopt_small([(media("twice1"), data)]))
+            for data in (b"first", b"second", b"third")
+        ]
+        gate.opened.callback(None)
+        outcomes = [each.adoption for [each] in await gatherResults(puts)]
+        self.assertEqual(outcomes, [Adoption.STORED, Adoption.KNOWN, Adoption.KNOWN])
+        self.assertEqual(self.content(self.row("twice1")), b"first")
+
+    async def test_of_a_group_only_the_row_that_is_refused_is_left_out(self) -> None:
+        self.synapse.database.rows(
+            "CREATE TRIGGER t BEFORE INSERT ON local_media_repository"
+            " WHEN new.media_length > 5 BEGIN"
+            " SELECT RAISE(ABORT, 'integer out of range'); END"
+        )
+        files = [(media(f"media{number}"), b"%d" % number) for number in range(100)]
+        files[42] = (media("large1"), b"123456")
+        outcomes = await self.keeper.adopt_small(files)
+        refused = outcomes.pop(42)
+        self.assertEqual(refused.adoption, Adoption.REFUSED)
+        self.assertIn("integer out of range", refused.detail)
+        self.assertEqual({each.adoption for each in outcomes}, {Adoption.STORED})
+        self.assertEqual(len(self.synapse.files()), 99)
+
+    async def test_a_group_on_a_full_disk_ends_it_without_a_row(self) -> None:
+        """R97."""
+        self.keeper = self.make_keeper(FaultyFileSystem("write", errno.ENOSPC, after=5))
+        files = [(media(f"media{number}"), b"few") for number in range(20)]
+        with self.assertRaises(DatastoreError):
+            await self.keeper.adopt_small(files)
+        taken = await self.keeper.find_taken([item.mxc for item, _ in files])
+        self.assertEqual((taken, self.synapse.files()), (set(), set()))
+        # The ids are free for the next try.
+        self.keeper = self.make_keeper()
+        outcomes = await self.keeper.adopt_small(files)
+        self.assertEqual({each.adoption for each in outcomes}, {Adoption.STORED})
+
     async def test_a_file_without_a_row_is_replaced(self) -> None:
         for media_id, data in (("small1", b"few"), ("large1", LARGE)):
             place = f"local_content/{media_id[:2]}/{media_id[2:4]}/{media_id[4:]}"
