@@ -59,7 +59,9 @@ class PartStream(Generic[T]):
         self._process = process
         process.begin()
         # What the process does while others deal with what it did before.
-        self._ahead: Deferred[list[Found]] | None = None
+        self._ahead: Deferred[None] | None = None
+        # Not the Deferred's result: it may lie there until garbage is collected.
+        self._found: list[Found] = []
         self._events: deque[Wanted[T] | Piece | End | Refused] = deque()
         self._is_all_read = False
         self._is_over = False
@@ -134,24 +136,25 @@ class PartStream(Generic[T]):
     async def _fetch(self) -> list[Wanted[T] | Piece | End | Refused]:
         """What comes out next, maybe nothing."""
         reading, self._ahead = self._ahead or self._read_on(), None
-        events = await reading
+        await reading
+        events, self._found = self._found, []
         if self._is_all_read and self._process.wants_input:
             self._is_over = True
         else:
             self._ahead = self._read_on()
         return await self._threads.run(self._sort, events)
 
-    def _read_on(self) -> Deferred[list[Found]]:
+    def _read_on(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._read())
 
-    async def _read(self) -> list[Found]:
+    async def _read(self) -> None:
         packed: Payload = b""
         if self._process.wants_input and not self._is_all_read:
             try:
                 packed = await anext(self._chunks)
             except StopAsyncIteration:
                 self._is_all_read = True
-        return await self._threads.run(
+        self._found = await self._threads.run(
             self._process.read, packed, is_end=self._is_all_read
         )
 

@@ -449,13 +449,6 @@ class ArchiveCases(ImportCase):
         self.assertLess(peak, 20_000_000)
 
 
-FIVE_ENTRIES = """
-from mmr.archives import part_worker, reader
-reader.MAX_ENTRIES = 5
-part_worker.main()
-"""
-
-
 class ArchivesOnSqlite(ArchiveCases):
     __test__ = True
 
@@ -493,7 +486,11 @@ class LimitCases(ImportCase):
 
     async def test_too_many_entries(self) -> None:
         """R77: a million members."""
-        self.patch(part_process, "_COMMAND", (sys.executable, "-c", FIVE_ENTRIES))
+        code = (
+            "from mmr.archives import part_worker, reader;"
+            "reader.MAX_ENTRIES = 5; part_worker.main()"
+        )
+        self.patch(part_process, "_COMMAND", (sys.executable, "-c", code))
         archive = Archive()
         for number in range(10):
             archive.add(f"m{number}", b"%d" % number)
