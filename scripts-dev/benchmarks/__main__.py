@@ -13,6 +13,7 @@ from benchmarks import (
     archives,
     cluster,
     lookups,
+    moves,
     remote,
     s3,
 )
@@ -52,6 +53,8 @@ def main() -> int:
                 continue
             if name == archives.NAME:
                 measured = [*archives.measure(rounds), archive_imports.measure(rounds)]
+            elif name == moves.NAME:
+                measured = moves.measure(rounds)
             elif name == admin.NAME:
                 measured = admin.measure()
             elif name == remote.NAME:
@@ -117,8 +120,8 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name not in PEERS:
             parser.error(f"there is no workload {name!r}; known: {', '.join(PEERS)}")
-    own = {admin.NAME, archives.NAME, lookups.NAME, remote.NAME, THUMBNAILS}
-    own.update(s3.NAMES, cluster.NAMES)
+    own = {admin.NAME, archives.NAME, lookups.NAME, moves.NAME, remote.NAME}
+    own.update(s3.NAMES, cluster.NAMES, {THUMBNAILS})
     for name in own & set(options.workloads):
         if options.profile:
             parser.error(f"{name} has no profile")

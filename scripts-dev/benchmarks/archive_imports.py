@@ -1,7 +1,7 @@
-"""An archive of many small files into a server, beside `cp -r` of the same files.
+"""An archive of many small files into a server, beside `tar xzf` of it.
 
-`tar xzf` is there as well: it unpacks as we do, but neither hashes nor flushes, and
-keeps no database. Nothing is deleted before the end: ext4 gives out no inode again for
+`cp -r` of the same files is there as well. Neither hashes or flushes, or keeps a
+database. Nothing is deleted before the end: ext4 gives out no inode again for
 some seconds, and makes whatever comes next pay for the search.
 """
 
@@ -39,11 +39,13 @@ from mmr.archives.manifest import ManifestWriter, MediaEntry
 from mmr.archives.writer import EntryHead, PartEncoder, entry_name, part_name
 
 IMPORT = "archives-import"
-_CP, _TAR = "cp -r", "tar"
+_TAR, _CP = "tar", "cp -r"
 TARGETS = (
-    Target(IMPORT, "files_s", _CP, 0.7),
+    Target(IMPORT, "files_s", _TAR, 0.7),
     Target(IMPORT, "growth_mb", None, 100),
 )
+
+Figures = dict[str, list[float]]
 
 _SETTLE_S = 0.5
 _ORIGIN, _WHEN_MS = "localhost", 1_700_000_000_000
@@ -51,22 +53,22 @@ _ORIGIN, _WHEN_MS = "localhost", 1_700_000_000_000
 
 def measure(rounds: int) -> Result:
     """Import in rounds, into an empty server each."""
-    found: dict[str, dict[str, list[float]]] = {
-        label: defaultdict(list) for label in (OURS, _CP, _TAR)
+    found: dict[str, Figures] = {
+        label: defaultdict(list) for label in (OURS, _TAR, _CP)
     }
     foreign = []
-    with temporary_folder() as folder, _all_cores():
+    with temporary_folder() as folder, all_cores():
         size_bytes = _make(folder)
         for number in range(rounds):
             place = folder / f"round-{number}"
             place.mkdir()
             before, started = busy_seconds() - own_seconds(), time.perf_counter()
             cpu_s = _import(folder, place, size_bytes, found[OURS])
-            copy = ["cp", "-r", str(folder / "files"), str(place / "copy")]
-            _run(copy, size_bytes, found[_CP])
             (place / "unpacked").mkdir()
             unpack = ["tar", "-C", str(place / "unpacked"), "-xzf"]
-            _run([*unpack, str(folder / part_name(1))], size_bytes, found[_TAR])
+            run([*unpack, str(folder / part_name(1))], size_bytes, found[_TAR])
+            copy = ["cp", "-r", str(folder / "files"), str(place / "copy")]
+            run(copy, size_bytes, found[_CP])
             took_s = time.perf_counter() - started
             spent_s = busy_seconds() - own_seconds() - before - cpu_s
             foreign.append(max(0.0, spent_s / took_s))
@@ -75,7 +77,7 @@ def measure(rounds: int) -> Result:
 
 
 @contextlib.contextmanager
-def _all_cores() -> Iterator[None]:
+def all_cores() -> Iterator[None]:
     os.sched_setaffinity(0, SERVER_CORES | LOAD_CORES)
     try:
         yield
@@ -124,9 +126,7 @@ def _entry(media_id: str, file_name: str, data: bytes) -> MediaEntry:
     )
 
 
-def _import(
-    folder: Path, place: Path, size_bytes: int, found: dict[str, list[float]]
-) -> float:
+def _import(folder: Path, place: Path, size_bytes: int, found: Figures) -> float:
     """Import into a new server; gives its CPU seconds.
 
     The part waits there already: the clock runs from the manifest's arrival.
@@ -137,7 +137,7 @@ def _import(
         for thread in Path(f"/proc/{server.pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), SERVER_CORES | LOAD_CORES)
         answer = _post(server, "import", (folder / part_name(1)).read_bytes())
-        _settle()
+        settle()
         forget_peaks(server.pid)
         before, started = usage(server.pid), time.perf_counter()
         _post(
@@ -168,15 +168,18 @@ def _post(server: MmrWithArchives, path: str, body: bytes) -> Any:
     return json.loads(answer.body)
 
 
-def _run(command: list[str], size_bytes: int, found: dict[str, list[float]]) -> None:
-    _settle()
+def run(command: list[str], size_bytes: int, found: Figures) -> None:
+    """Have a program deal with all files."""
+    settle()
     started, cpu_s = time.perf_counter(), own_seconds()
-    subprocess.run(command, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     took_s = time.perf_counter() - started
+    if done.returncode:
+        raise BenchError(f"{command}: {done.stdout[-500:]} {done.stderr[-500:]}")
     note(found, size_bytes, took_s, own_seconds() - cpu_s)
 
 
-def _settle() -> None:
+def settle() -> None:
     """What was written before is no burden of what comes."""
     subprocess.run(["sync"], check=True)
     time.sleep(_SETTLE_S)

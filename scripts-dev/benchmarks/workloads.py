@@ -331,6 +331,8 @@ PEERS = {
     "s3-upload-100m": (),
     # Likewise (`benchmarks.archives`).
     "archives": (),
+    # Likewise (`benchmarks.moves`).
+    "moves": (),
     # Likewise (`benchmarks.lookups`).
     "lookup-10m": (),
     # Likewise (`benchmarks.cluster`).
