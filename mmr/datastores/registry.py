@@ -68,12 +68,17 @@ class Provider(Protocol):
 
 
 def file_provider(
-    files: Runner, clock: Clock, floor: Callable[[], int], hand: FileHand | None = None
+    files: Runner, clock: Clock, floor: Callable[[], int], *, with_hands: bool = False
 ) -> Provider:
-    """The provider of ``type: file``. The arguments are those of `FileDatastore`."""
+    """The provider of ``type: file``. The arguments are those of `FileDatastore`.
+
+    Args:
+        with_hands: Each has a `FileHand`: one disk doesn't wait for another.
+    """
 
     def build(place: Place) -> Datastore:
         path = place.opts["path"]
+        hand = FileHand() if with_hands else None
         return FileDatastore(
             place.id, place.kinds, path, files, clock, floor, hand=hand
         )

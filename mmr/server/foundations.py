@@ -25,7 +25,6 @@ from mmr.cache.redis import RedisContentCache
 from mmr.cache.standing_in import StandingIn
 from mmr.cluster.ids import IdGenerator
 from mmr.config import Config, SharedSections
-from mmr.datastores.file_hand import FileHand
 from mmr.datastores.registry import (
     Datastores,
     file_provider,
@@ -81,7 +80,7 @@ class Foundations(Clustering):
             sections_of(self.config),
             {
                 "file": file_provider(
-                    self.files, self.clock, self._min_free_bytes, FileHand()
+                    self.files, self.clock, self._min_free_bytes, with_hands=True
                 ),
                 "s3": s3_provider(
                     self.s3,

@@ -52,7 +52,7 @@ def main() -> int:
                 results += _thumbnails(rounds, seconds, as_json=options.json)
                 continue
             if name == archives.NAME:
-                measured = [*archives.measure(rounds), archive_imports.measure(rounds)]
+                measured = [archive_imports.measure(rounds), *archives.measure(rounds)]
             elif name == moves.NAME:
                 measured = moves.measure(rounds)
             elif name == admin.NAME:
