@@ -77,7 +77,7 @@ class MediaEntry:
         """
         if not isinstance(raw, dict):
             raise RecordError("the record is not an object")
-        entry = cls(*(_checked(raw, name, zero) for name, zero in _FIELDS))
+        entry = cls(*[_checked(raw, name, zero) for name, zero in _FIELDS])
         entry._check(key)
         if entry.sha256 and not entry.sha256.islower():
             return attrs.evolve(entry, sha256=entry.sha256.lower())

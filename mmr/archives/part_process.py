@@ -183,20 +183,24 @@ class _Events:
         self._at = 0
 
     def __iter__(self) -> Iterator[Found]:
-        for kind, *values in self._listing:
-            yield self._event(kind, values)
+        for words in self._listing:
+            yield self._small(*words) if words[0] == "small" else self._event(words)
 
-    def _event(self, kind: str, values: list[Any]) -> Found:
-        match kind, values:
-            case "small", [str(name), int(size)] if size <= SMALL_BYTES:
-                return Held(name[:MAX_NAME], self._take(size))
-            case "large", [str(name), int(size)] if size > SMALL_BYTES:
+    def _small(self, _: str, name: str, size: int) -> Held:
+        """What nearly all are."""
+        if type(name) is not str or type(size) is not int or size > SMALL_BYTES:
+            raise ValueError("no small entry")
+        return Held(name[:MAX_NAME], self._take(size))
+
+    def _event(self, words: list[Any]) -> Found:
+        match words:
+            case "large", str(name), int(size) if size > SMALL_BYTES:
                 return Large(name[:MAX_NAME], size)
-            case "piece", [int(size)]:
+            case "piece", int(size):
                 return Piece(self._take(size).read())
-            case "refused", [str(name), str(reason)]:
+            case "refused", str(name), str(reason):
                 return Refused(name[:MAX_NAME], reason)
-            case "end", []:
+            case ["end"]:
                 return End()
         raise ValueError("no event")
 

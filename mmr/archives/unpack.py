@@ -9,6 +9,7 @@ MAX_RATIO = 200
 FREE_BYTES = 1024**3
 """Bytes that may come out of anything: the ratio counts from here."""
 
+_INPUT_BYTES = 256 * 1024
 _GZIP = 31  # zlib's word for: with gzip's header and checksum.
 
 
@@ -28,19 +29,21 @@ class Unpacker:
         self.packed = 0
         self.unpacked = 0
         self._gzip = zlib.decompressobj(_GZIP)
-        self._input = b""
+        self._fed = memoryview(b"")
+        # What is unpacked next of it: zlib copies what it leaves over.
+        self._input: bytes | memoryview = b""
         # The last output was as much as was asked for: there may be more inside.
         self._is_held = False
 
     @property
     def wants_input(self) -> bool:
         """Whether there is nothing to give out before there is more to take in."""
-        return not (self._input or self._is_held)
+        return not (self._input or self._fed or self._is_held)
 
     def feed(self, data: bytes) -> None:
         """Take in what comes next. To be called when it wants some."""
         self.packed += len(data)
-        self._input += data
+        self._fed = memoryview(bytes(self._fed) + data if self._fed else data)
 
     def read(self, most: int) -> bytes:
         """Give out what comes next; nothing when it wants input.
@@ -62,11 +65,14 @@ class Unpacker:
 
     def _read(self, most: int) -> bytes:
         while not self.wants_input:
+            if not (self._input or self._is_held):
+                self._input = self._fed[:_INPUT_BYTES]
+                self._fed = self._fed[_INPUT_BYTES:]
             if self._gzip.eof:
                 # gzip files may follow one another; some are padded with zeros.
-                self._input = self._input.lstrip(b"\0")
+                self._input = bytes(self._input).lstrip(b"\0")
                 if not self._input:
-                    break
+                    continue
                 self._gzip = zlib.decompressobj(_GZIP)
             data = self._gzip.decompress(self._input, most)
             self._is_held = len(data) == most and not self._gzip.eof

@@ -107,10 +107,13 @@ class FileBatch:
         folders: set[str] = set()
         for path, target in list(self._unplaced.items()):
             folder = os.path.dirname(target)
+            is_new = False
             if folder not in folders:
                 folders.add(folder)
-                self._make(folder)
-            self._fs.rename_new(path, target)
+                is_new = self._make(folder)
+            # In a new folder nothing can be in the way.
+            rename = self._fs.rename if is_new else self._fs.rename_new
+            rename(path, target)
             del self._unplaced[path]
         self._flush()
         for folder in folders:
@@ -119,11 +122,12 @@ class FileBatch:
             else:
                 self._folders.note_flushed(folder)
 
-    def _make(self, folder: str) -> None:
-        if self._base is None:
-            self._folders.ensure(folder)
-        else:
-            self._folders.make_below_base(folder)
+    def _make(self, folder: str) -> bool:
+        """Tells whether it certainly wasn't there."""
+        if self._base is not None:
+            return self._folders.make_below_base(folder)
+        self._folders.ensure(folder)
+        return False
 
     def _clear(self) -> None:
         for path in self._unplaced:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import mmap
 import os
-from contextlib import ExitStack
 from typing import Any
 
 from mmr.datastores.file_batch import BatchFailed, FileBatch
@@ -23,26 +22,23 @@ Place = tuple[int, int, int]
 
 
 class Contents:
-    """Files in memory, mapped for as long as they are needed."""
+    """Files in memory; mapped for as long as any of their views is there."""
 
-    def __init__(self, files: list[int], closing: ExitStack) -> None:
-        self._closing = closing
-        self._whole = [self._map(file) for file in files]
-
-    def _map(self, file: int) -> memoryview:
-        # An empty file can't be mapped.
-        if not os.fstat(file).st_size:
-            return memoryview(b"")
-        # Older kernels don't share a sealed one.
-        mapped = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-        self._closing.enter_context(mapped)
-        return self._closing.enter_context(memoryview(mapped))
+    def __init__(self, files: list[int]) -> None:
+        self._whole = [_mapped(file) for file in files]
 
     def view(self, place: Place) -> memoryview:
         """The bytes of one content."""
         file, offset, size = place
-        view = self._whole[file][offset : offset + size]
-        return self._closing.enter_context(view)
+        return self._whole[file][offset : offset + size]
+
+
+def _mapped(file: int) -> memoryview:
+    # An empty file can't be mapped.
+    if not os.fstat(file).st_size:
+        return memoryview(b"")
+    # Older kernels don't share a sealed one.
+    return memoryview(mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
 
 
 class Worker:
@@ -61,13 +57,10 @@ class Worker:
         words_at = message["words_at"]
         size = os.fstat(files[0]).st_size
         words = json.loads(os.pread(files[0], size - words_at, words_at))
-        with ExitStack() as closing:
-            contents = Contents(files, closing)
-            if message["job"] == "put":
-                return self._put(message["base"], words, contents)
-            hashes = [
-                hashlib.sha256(contents.view(place)).hexdigest() for place in words
-            ]
+        contents = Contents(files)
+        if message["job"] == "put":
+            return self._put(message["base"], words, contents)
+        hashes = [hashlib.sha256(contents.view(place)).hexdigest() for place in words]
         write_words(files[0], words_at, hashes)
         return {}
 

@@ -117,13 +117,14 @@ class Folders:
         self._fs.fsync_folder(parent)
         self._durable.add(path)
 
-    def make_below_base(self, path: str) -> None:
+    def make_below_base(self, path: str) -> bool:
         """Make a folder below the base, and its parents. The caller flushes them all,
-        and says so: `note_flushed`.
+        and says so: `note_flushed`. Tells whether it wasn't there.
         """
-        if path not in self._durable:
-            self.make_below_base(os.path.dirname(path))
-            self.make(path)
+        if path in self._durable:
+            return False
+        self.make_below_base(os.path.dirname(path))
+        return self.make(path)
 
     def note_flushed(self, path: str) -> None:
         """The whole file system was flushed since a folder was made."""
@@ -142,12 +143,13 @@ class Folders:
             self._fs.mkdir(path)
             self._fs.fsync_folder(os.path.dirname(path))
 
-    def make(self, path: str) -> None:
-        """Make a folder unless it is there."""
+    def make(self, path: str) -> bool:
+        """Make a folder unless it is there. Tells whether it wasn't."""
         try:
             self._fs.mkdir(path)
         except FileExistsError:
-            pass
+            return False
+        return True
 
     def _resolve(self, location: str, path: str) -> str:
         self._refuse_faults(location)
