@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
+from twisted.internet.defer import DeferredSemaphore
+
 from mmr.datastores.base import (
     OCTET_STREAM,
     BadLocation,
@@ -43,6 +45,8 @@ from mmr.util.threads import Runner
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# More would only wait for the disk, each in a thread.
+_BATCHES_AT_ONCE = 3
 SMALL_BYTES = 64 * 1024
 """An object up to this size is read by the job that opens it: one hop, not two."""
 
@@ -90,6 +94,7 @@ class FileDatastore:
         self.unfinished: set[str] = set()
         self._clock = clock
         self._hand = hand
+        self._turn = DeferredSemaphore(1 if hand else _BATCHES_AT_ONCE)
 
     def location_of(self, object_name: str) -> str:
         """See `Datastore.location_of`."""
@@ -107,7 +112,17 @@ class FileDatastore:
 
     async def take(self, contents: Sequence[Payload]) -> Taken:
         """See `TakesMany.take`."""
-        return await self.files.run(TakenFiles, self, contents, self._hand)
+        return await self.in_turn(TakenFiles, self, contents, self._hand)
+
+    async def in_turn(
+        self, job: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run what needs the hand. Who waits for it takes no thread from readers."""
+        await self._turn.acquire()
+        try:
+            return await self.files.run(job, *args, **kwargs)
+        finally:
+            self._turn.release()
 
     async def rest(self) -> None:
         """See `TakesMany.rest`."""

@@ -69,7 +69,7 @@ class TakenFiles:
 
     async def put(self, locations: Sequence[str | None]) -> None:
         """See `Taken.put`."""
-        await self._store.files.run(self._put, locations)
+        await self._store.in_turn(self._put, locations)
 
     def close(self) -> None:
         """See `Taken.close`."""

@@ -39,7 +39,7 @@ MAX_SMALL_BYTES = 256 * 1024
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 16 * 1024 * 1024
 # Some write files, or wait for a flush, while another talks to the database.
-_AT_ONCE = 3
+_AT_ONCE = 5
 
 
 @attrs.define(eq=False)

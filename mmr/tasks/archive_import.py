@@ -27,7 +27,7 @@ from mmr.util.threads import Runner
 _BATCH_FILES = 512
 _BATCH_BYTES = 12 * 1024 * 1024
 # What is on its way to the store while the next is unpacked.
-_AT_ONCE = 3
+_AT_ONCE = 5
 
 
 class Keeper(Protocol):

@@ -149,10 +149,10 @@ class AdoptFailureTests(AdoptCases):
             (quarantine, b"quarantine", Adoption.REFUSED),
             (sweep, b"sweep", 503),
         ):
-            # Three at most begin at once, the others go together.
+            # Five at most begin at once, the others go together.
             items = [
                 (media(f"{number}{act.__name__}", expected_bytes=len(each)), each)
-                for number, each in enumerate(data + b"%d" % n for n in range(4))
+                for number, each in enumerate(data + b"%d" % n for n in range(6))
             ]
             item = media(act.__name__, expected_bytes=len(data))
             patch = self.before_commit_of(item, act)
