@@ -49,10 +49,14 @@ def split_server_name(server_name: str) -> tuple[str, int | None] | None:
     return host, int(port) if port is not None else None
 
 
-@functools.lru_cache(maxsize=1024)
 def is_valid_server_name(server_name: str) -> bool:
     """Whether the text fits the specification's grammar for server names."""
-    return split_server_name(server_name) is not None
+    return len(server_name) <= _MAX_SERVER_NAME and _is_server_name(server_name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_server_name(text: str) -> bool:
+    return split_server_name(text) is not None
 
 
 def server_of_user(user_id: str) -> str | None:

@@ -34,6 +34,10 @@ from mmr.util.memory_file import FileSlice, Payload, SharedFile, write_pieces
 logger = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-m", "mmr.archives.part_worker")
+MAX_REASON = 500
+# More than a window of the worker can have.
+_MAX_EVENTS = 16_384
+_MAX_LISTING = 48 * 1024 * 1024
 _LIMITS = WorkerLimits(
     address_space=512 << 20,
     cpu_seconds=60,
@@ -54,6 +58,13 @@ class Held:
 Found = Held | Large | Piece | End | Refused
 
 
+class PartUnread(OSError):
+    """It isn't known what the part holds: the process or the disk is at fault.
+
+    To be tried again.
+    """
+
+
 class PartProcess:
     """Reads parts, one after the other, as `PartReader` reads one.
 
@@ -66,7 +77,7 @@ class PartProcess:
     def __init__(self) -> None:
         self.wants_input = True
         self._worker: WorkerProcess | None = None
-        self._fault: str | None = None
+        self._fault: Exception | None = None
         self._is_new = True
         self._is_ended = False
         # One thread reads; `end` waits for it.
@@ -87,21 +98,27 @@ class PartProcess:
 
         Raises:
             ArchiveError: the rest can't be read. What came before is as good as ever.
+            PartUnread: it may be read another time.
             MatrixError: 503: no process can be had.
         """
         with self._lock:
             if self._fault is not None:
-                raise ArchiveError(self._fault)
+                raise self._fault
             worker = self._running()
             try:
                 return self._exchange(worker, packed, is_end=is_end)
+            except PartUnread as error:
+                self._fault = error
+                raise
             except (ProtocolError, OSError) as error:
-                self._fault = "the process that reads it was lost; the log has more"
+                self._fault = PartUnread(
+                    "the process that unpacks archives was lost; the log says how"
+                )
                 if not self._is_ended:
                     words = worker.last_words()
                     logger.warning("%s: %r, %s", self._fault, error, words)
                 self._discard()
-                raise ArchiveError(self._fault) from error
+                raise self._fault from error
 
     def end(self) -> None:
         """End the process, whatever it does. `begin` may follow."""
@@ -119,7 +136,9 @@ class PartProcess:
 
     def _running(self) -> WorkerProcess:
         if self._is_ended:
-            raise ArchiveError("nobody wants the rest")
+            raise PartUnread("nobody wants the rest")
+        if self._worker is not None and not self._worker.is_alive and self._is_new:
+            self._discard()
         if self._worker is None:
             folder = Path(tempfile.gettempdir())
             try:
@@ -148,7 +167,11 @@ class PartProcess:
         received = worker.channel.receive()
         if received is None:
             raise ProtocolError("it ended")
-        events, wants_input, self._fault = _decode(received[0], file.sealed())
+        disk = received[0].get("disk")
+        if disk is not None:
+            raise PartUnread(f"it can't be read: {str(disk)[:MAX_REASON]}")
+        events, wants_input, fault = _decode(received[0], file.sealed())
+        self._fault = None if fault is None else ArchiveError(fault[:MAX_REASON])
         self.wants_input = wants_input and self._fault is None
         return events
 
@@ -166,7 +189,7 @@ def _decode(
             message["wants_input"] is True,
             fault,
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("not what a part holds") from error
 
 
@@ -174,11 +197,17 @@ class _Events:
     """The events of one answer. Raises `ValueError` for what makes no sense."""
 
     def __init__(self, file: SharedFile, listing_at: int) -> None:
-        if not 0 <= listing_at <= file.size:
+        size = file.size - listing_at
+        if not 0 <= size <= min(file.size, _MAX_LISTING):
             raise ValueError("no place for a list")
         self._file = file
-        listing = FileSlice(file, listing_at, file.size - listing_at).read()
+        listing = FileSlice(file, listing_at, size).read()
+        # Half a character can't be written so otherwise, and no database takes it.
+        if b"\\ud" in listing.lower():
+            raise ValueError("a text that is none")
         self._listing = json.loads(listing)
+        if len(self._listing) > _MAX_EVENTS:
+            raise ValueError("too many events")
         self._left = listing_at
         self._at = 0
 
@@ -199,7 +228,7 @@ class _Events:
             case "piece", int(size):
                 return Piece(self._take(size).read())
             case "refused", str(name), str(reason):
-                return Refused(name[:MAX_NAME], reason)
+                return Refused(name[:MAX_NAME], reason[:MAX_REASON])
             case ["end"]:
                 return End()
         raise ValueError("no event")

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from mmr.archives.reader import End, Event, Large, PartReader, Piece, Refused, Small
+from mmr.archives.tar import BLOCK
 from mmr.archives.unpack import ArchiveError
 from mmr.util.confined.channel import Channel
 from mmr.util.confined.confinement import confine, renew_cpu_limit
@@ -20,7 +21,7 @@ from mmr.util.memory_file import write_pieces
 
 WINDOW_BYTES = 4 * 1024 * 1024
 """An answer has about so many unpacked bytes at most, and what `PartReader.read` gives
-at once.
+at once. An entry counts for its head as well.
 """
 
 
@@ -36,12 +37,16 @@ def answer(
 
     Returns:
         Where the list of events begins, behind their bytes; whether there is nothing
-        more without more of the part; why the rest can't be read, or None.
+        more without more of the part; why the rest can't be read, or None. If the disk
+        doesn't give what comes next, only that.
     """
     fault = None
     events: list[Event] = []
     try:
         packed = _packed(message.get("piece"), files)
+    except OSError as error:
+        return {"disk": error.strerror}
+    try:
         if packed:
             reader.feed(packed)
         _read(reader, events)
@@ -50,7 +55,8 @@ def answer(
     except ArchiveError as error:
         fault = str(error)
     contents = [each.data for each in events if isinstance(each, Small | Piece)]
-    listing = json.dumps([_described(event) for event in events]).encode()
+    described = [_described(event) for event in events]
+    listing = json.dumps(described, ensure_ascii=False).encode()
     os.ftruncate(files[0], 0)
     os.lseek(files[0], 0, os.SEEK_SET)
     write_pieces(files[0], [*contents, listing])
@@ -65,10 +71,11 @@ def _packed(piece: dict[str, int] | None, files: list[int]) -> bytes:
     """Either a piece of the second file, or all that is in the first."""
     if piece is None:
         return os.pread(files[0], os.fstat(files[0]).st_size, 0)
-    try:
-        return os.pread(files[1], piece["size"], piece["offset"])
-    except OSError as error:
-        raise ArchiveError(f"it can't be read: {error.strerror}") from error
+    data, size = b"", piece["size"]
+    # Some file systems give less than was asked for.
+    while more := os.pread(files[1], size - len(data), piece["offset"] + len(data)):
+        data += more
+    return data
 
 
 def _read(reader: PartReader, events: list[Event]) -> None:
@@ -76,6 +83,7 @@ def _read(reader: PartReader, events: list[Event]) -> None:
     while not reader.wants_input and size < WINDOW_BYTES:
         some = reader.read()
         events += some
+        size += BLOCK * len(some)
         size += sum(len(each.data) for each in some if isinstance(each, Small | Piece))
 
 

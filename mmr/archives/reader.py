@@ -1,7 +1,7 @@
 """Reading parts of an archive that somebody gave us, as they arrive (R77).
 
 Bytes go in, events come out; nothing is written anywhere, and nothing is larger in
-memory than a small entry. All of it costs CPU and is for pool threads.
+memory than what is read at once. All of it costs CPU: see `part_process`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmr.datastores.base import DatastoreError
 from mmr.datastores.file_batch import BatchFailed
 from mmr.util.confined.channel import ProtocolError
 from mmr.util.confined.limits import WorkerLimits
@@ -38,6 +37,10 @@ MAX_FILES = 16
 _LIMITS = WorkerLimits(wall_seconds=3600.0, jobs=10_000)
 
 
+class HandLost(Exception):
+    """The process died of a job. Some of it may be done."""
+
+
 class FileHand:
     """Starts the process when it is first needed. Blocks: for pool threads."""
 
@@ -56,16 +59,14 @@ class FileHand:
         """Have a job done. See `WorkerPlace.exchange`.
 
         Raises:
-            DatastoreError: the process was lost.
+            HandLost: the process was lost.
             MatrixError: 503: none can be had.
         """
         with self._lock:
             try:
                 return self._place.exchange(message, files, decode)
             except WorkerLost as error:
-                raise DatastoreError(
-                    "the process that stores files was lost"
-                ) from error
+                raise HandLost from error
 
     def rest(self) -> None:
         """End the process, after what it is at; the next job starts another."""
@@ -81,7 +82,7 @@ class InHand:
 
     Raises:
         OSError: no memory.
-        DatastoreError: see `FileHand.exchange`; and `MatrixError`.
+        HandLost: see `FileHand.exchange`; and `MatrixError`.
     """
 
     def __init__(self, hand: FileHand, contents: Sequence[Payload]) -> None:
@@ -126,7 +127,7 @@ class InHand:
 
         Raises:
             BatchFailed: see there.
-            DatastoreError: the process was lost. Some may be visible.
+            HandLost: the process was lost. Some may be visible.
         """
         objects = [
             (*each, place)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from mmr.datastores.base import DatastoreError
 from mmr.datastores.file_batch import FEW, BatchFailed, FileBatch
-from mmr.datastores.file_hand import FileHand, InHand
+from mmr.datastores.file_hand import FileHand, HandLost, InHand
 from mmr.datastores.filesystem import FileSystem, datastore_error
 from mmr.datastores.folders import Folders, temporary_name
+from mmr.errors import MatrixError
 from mmr.util.memory_file import Payload, bytes_of
 
 if TYPE_CHECKING:
     from mmr.datastores.file import FileDatastore
+
+logger = logging.getLogger(__name__)
 
 Names = Sequence[tuple[str, str] | None]
 """Temporary name and location of each content; None: it isn't stored."""
@@ -49,18 +54,21 @@ class TakenFiles:
         """Hash them. Blocks.
 
         Raises:
-            DatastoreError: as the hand says.
+            DatastoreError: the hand was lost.
         """
         self._store = store
         self._sizes = [len(data) for data in contents]
-        self._contents: _Contents
-        if hand is None or len(contents) <= FEW:
-            self._contents = _Here(store.fs, store.folders, contents)
-            return
-        try:
-            self._contents = InHand(hand, contents)
-        except OSError as error:
-            raise self._failed("take objects for", error) from error
+        self._contents: _Contents = self._take(contents, hand)
+
+    def _take(self, contents: Sequence[Payload], hand: FileHand | None) -> _Contents:
+        if hand is not None and len(contents) > FEW:
+            try:
+                return InHand(hand, contents)
+            except HandLost as error:
+                raise self._lost() from error
+            except (OSError, MatrixError) as error:
+                logger.warning("Small files are stored without a process: %s", error)
+        return _Here(self._store.fs, self._store.folders, contents)
 
     @property
     def hashes(self) -> list[str]:
@@ -92,8 +100,17 @@ class TakenFiles:
             raise self._failed("write below", error) from error
         except BatchFailed as failed:
             raise self._failed(failed.action, failed.error) from failed
+        except HandLost as error:
+            raise self._lost() from error
         finally:
             unfinished.difference_update(paths)
+
+    def _lost(self) -> DatastoreError:
+        return DatastoreError(
+            f"datastore {self._store.id!r}: the process that stores its files was "
+            "lost. The line above says how; if it was killed, memory may be short: see "
+            "the kernel's log (dmesg)."
+        )
 
     def _failed(self, action: str, error: OSError) -> Exception:
         return datastore_error(error, self._store.id, action, self._store.folders.base)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mmr.archives.manifest import MANIFEST_NAME, ManifestError
 from mmr.archives.manifest_reader import MAX_MANIFEST_BYTES
-from mmr.archives.part_process import PartProcess
+from mmr.archives.part_process import PartProcess, PartUnread
 from mmr.archives.reader import Refused
 from mmr.archives.unpack import ArchiveError
 from mmr.datastores.base import Datastore
@@ -26,6 +26,8 @@ from mmr.util.threads import Runner
 
 _BATCH_FILES = 512
 _BATCH_BYTES = 12 * 1024 * 1024
+# Each is an open file.
+_BATCH_WINDOWS = 16
 # What is on its way to the store while the next is unpacked.
 _AT_ONCE = 5
 
@@ -117,9 +119,9 @@ class ArchiveImport:
                     part.stop()
                     raise
         finally:
-            await part.close()
             amiss, self._amiss = self._amiss, []
             self._in_flight.clear()
+            await part.close()
         await self._records.settle(amiss)
         if fault is not None:
             raise fault
@@ -150,6 +152,7 @@ class ArchiveImport:
         # What the batch keeps in memory: all that was unpacked with a part of it.
         size = 0
         window: SharedFile | None = None
+        windows = 0
         fault: ArchiveError | None = None
         try:
             async for entry in part:
@@ -162,10 +165,15 @@ class ArchiveImport:
                     batch += [(item, entry.data) for item in entry.by]
                     if entry.data.file is not window:
                         window = entry.data.file
+                        windows += 1
                         size += window.size
-                if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+                if (
+                    len(batch) >= _BATCH_FILES
+                    or size >= _BATCH_BYTES
+                    or windows >= _BATCH_WINDOWS
+                ):
                     await lanes.start(self._keep_small(batch))
-                    batch, size, window = [], 0, None
+                    batch, size, window, windows = [], 0, None, 0
         except ArchiveError as error:
             fault = error
         await lanes.start(self._keep_small(batch))
@@ -204,7 +212,7 @@ class ArchiveImport:
                 await self._records.settle([(media[0], outcome)])
             else:
                 await self._keep_copies(media, part)
-        except ArchiveError:
+        except (ArchiveError, PartUnread):
             # Whoever reads the part meets it as well.
             return
         self._in_flight.difference_update(item.mxc for item in media)

@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from mmr.archives.part_process import Found, Held, PartProcess
 from mmr.archives.reader import End, Large, Piece, Refused
 from mmr.archives.unpack import ArchiveError
+from mmr.errors import MatrixError
 from mmr.util.memory_file import FileSlice, Payload
 from mmr.util.threads import Runner
 
@@ -112,8 +113,11 @@ class PartStream(Generic[T]):
         self._is_stopped = True
 
     async def settle(self) -> None:
-        """Let the process end what it is at, and maybe the part with that."""
-        with contextlib.suppress(ArchiveError):
+        """Let the process end what it is at, and maybe the part with that.
+
+        What goes wrong is met by whoever reads the part again.
+        """
+        with contextlib.suppress(ArchiveError, MatrixError, OSError):
             await self._fetch()
 
     async def close(self) -> None:

@@ -117,11 +117,13 @@ class ArchiveRecords:
         return await self._threads.run(self._catalogue.count, *states)
 
     async def load(self, pieces: AsyncIterator[bytes]) -> None:
-        """Take in the manifest.
+        """Take in the manifest, unless that has happened.
 
         Raises:
             ManifestError: it can't be used.
         """
+        if self.is_loaded:
+            return
         async with spooled(pieces, self._threads) as file:
             file.seek(0)
             manifest = ManifestReader(file)

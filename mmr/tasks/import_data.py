@@ -9,6 +9,7 @@ import attrs
 
 from mmr.archives.catalogue import State
 from mmr.archives.manifest import ManifestError
+from mmr.archives.part_process import PartUnread
 from mmr.archives.unpack import ArchiveError
 from mmr.config import Config
 from mmr.datastores.base import DatastoreError, ObjectMissing
@@ -100,10 +101,12 @@ class ImportData:
             await self._read(import_id, row, reporter)
         except (TaskFailed, TaskCancelled):
             raise
-        except DatastoreError as error:
+        except (DatastoreError, PartUnread) as error:
             # A full disk, a bucket that is away: that passes, or somebody mends it.
+            reason = error.message if isinstance(error, DatastoreError) else str(error)
             if row.idle_ms > IDLE_MS:
-                raise TaskFailed(error.message) from error
+                raise TaskFailed(reason) from error
+            logger.warning("Import task %d waits: %s", task.id, reason)
             is_over = False
             raise TaskWaits from error
         except BaseException:
@@ -111,9 +114,10 @@ class ImportData:
             is_over = False
             raise
         finally:
-            await self._rest(import_id)
+            known = self._open.get(import_id)
             if is_over:
                 await self._end(import_id)
+            await self._rest(known)
 
     async def sweep(self) -> None:
         """Forget imports that were cancelled while they waited."""
@@ -123,10 +127,9 @@ class ImportData:
             if await self._store.get(import_id) is None:
                 await self._close(import_id)
 
-    async def _rest(self, import_id: str) -> None:
+    async def _rest(self, known: _Open | None) -> None:
         """Nothing is done for a while: processes would be in the way."""
         await self._datastores.rest()
-        known = self._open.get(import_id)
         if known is not None:
             await known.importer.rest()
 

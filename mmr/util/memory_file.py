@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -22,10 +23,12 @@ class SharedFile:
 
     Args:
         fd: It is the file's from now on.
+        is_sealable: The system can keep it from being changed.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, is_sealable: bool = False) -> None:
         self.fd = fd
+        self._is_sealable = is_sealable
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -38,8 +41,10 @@ class SharedFile:
     @classmethod
     def in_memory(cls) -> SharedFile:
         """An empty one; in memory, where the system has such."""
-        if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("mmr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+        # A system may be set to refuse it (vm.memfd_noexec).
+        with contextlib.suppress(AttributeError, PermissionError):
+            fd = os.memfd_create("mmr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            return cls(fd, is_sealable=True)
         with tempfile.TemporaryFile(buffering=0) as file:
             return cls.copy(file.fileno())
 
@@ -49,7 +54,7 @@ class SharedFile:
         Raises:
             OSError: somebody may still write to it.
         """
-        if hasattr(os, "memfd_create"):
+        if self._is_sealable:
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
             return self
         copy = self.in_memory()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
+from mmr.archives import part_process
 from mmr.datastores.base import DatastoreFull
 from mmr.datastores.file_taken import TakenFiles
 from mmr.media.adopt import Adoptions
@@ -21,6 +24,24 @@ from tests.rest.admin.test_datastores import AdminDatastoreCase
 from tests.wire import Answer
 
 BASE = "/_matrix/media/unstable/admin"
+
+
+DIES_ONCE = """
+import os, signal
+from mmr.archives import part_worker
+from pathlib import Path
+answer, marker = part_worker.answer, Path({marker!r})
+
+def dying(*args):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(*args)
+
+part_worker.answer = dying
+part_worker.confine = lambda limits: []
+part_worker.main()
+"""
 
 
 class ImportCases(ServerCase):
@@ -311,6 +332,41 @@ class ImportCases(ServerCase):
         await self.add(import_id, one)
         await self.until_idle()
         patch.restore()
+        self.assertFalse((await self.task())["is_finished"])
+        self.assertEqual((await self.until_over())["error_message"], "")
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
+
+    def let_a_process_die(self) -> Path:
+        """The next one that unpacks dies of its first job; gives what tells so."""
+        marker = Path(self.mktemp()).resolve()
+        code = DIES_ONCE.format(marker=str(marker))
+        self.patch(part_process, "_COMMAND", (sys.executable, "-c", code))
+        return marker
+
+    async def test_a_process_that_dies_of_the_manifest_loses_nothing(self) -> None:
+        """R94: whoever killed it: what is there is read again."""
+        archive = self.archive()
+        one, manifest = archive.parts(1).values()
+        marker = self.let_a_process_die()
+        import_id = await self.start(manifest)
+        await self.until_idle()
+        self.assertTrue(marker.exists())
+        await self.add(import_id, one)
+        self.assertEqual((await self.until_over())["error_message"], "")
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
+
+    async def test_a_process_that_dies_of_a_part_loses_nothing(self) -> None:
+        """R94."""
+        archive = self.archive()
+        one, manifest = archive.parts(1).values()
+        import_id = await self.start(manifest)
+        await self.until_idle()
+        marker = self.let_a_process_die()
+        await self.add(import_id, one)
+        await self.until_idle()
+        self.assertTrue(marker.exists())
         self.assertFalse((await self.task())["is_finished"])
         self.assertEqual((await self.until_over())["error_message"], "")
         await self.check_all_is_here(archive)
