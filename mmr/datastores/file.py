@@ -126,7 +126,8 @@ class FileDatastore:
 
     async def rest(self) -> None:
         """See `TakesMany.rest`."""
-        if self._hand is not None:
+        # Not always are there threads: the server may not have started.
+        if self._hand is not None and self._hand.is_working:
             await self.files.run(self._hand.rest)
 
     async def open(self, location: str) -> StoredObject:

@@ -50,6 +50,10 @@ class FileHand:
         # It does one job at a time.
         self._lock = threading.Lock()
 
+    def __del__(self) -> None:
+        # A datastore that a reload has dropped.
+        self._place.discard()
+
     def exchange(
         self,
         message: dict[str, Any],
@@ -67,6 +71,11 @@ class FileHand:
                 return self._place.exchange(message, files, decode)
             except WorkerLost as error:
                 raise HandLost from error
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there is a process."""
+        return self._place.is_taken
 
     def rest(self) -> None:
         """End the process, after what it is at; the next job starts another."""

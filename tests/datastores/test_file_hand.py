@@ -208,6 +208,16 @@ def test_none_is_left_when_it_rests(store: FileDatastore, hand: FileHand) -> Non
     assert outcome(store, [(f"x{name}", data) for name, data in MANY]) is None
 
 
+def test_none_is_left_of_a_store_that_is_dropped(tmp_path: Path) -> None:
+    store = file_store(str(tmp_path), hand=FileHand())
+    assert outcome(store, MANY) is None
+    assert store._hand is not None
+    pid = pid_of(store._hand)
+    del store
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_without_a_process_it_goes_on_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

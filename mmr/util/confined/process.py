@@ -168,6 +168,11 @@ class WorkerPlace:
         self._is_abandoned = False
         self._is_stopped = False
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether a worker was started and not ended."""
+        return self._worker is not None
+
     def describe(self) -> list[str]:
         """Start the worker if need be, and say how it is confined."""
         return self._running_worker().confinement
