@@ -28,6 +28,7 @@ from mmr.storage.media import MediaRecord
 from mmr.storage.objects import ObjectName
 from mmr.storage.transaction import Transaction
 from mmr.types import Mxc
+from mmr.util.countdown import Countdown
 from mmr.util.memory_file import Payload, bytes_of
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class _File:
     datastore: Datastore
     rows: AdoptedRows
     data: Payload
-    caller: _Caller
+    caller: Countdown
     stored: StoredAt | None = None
     outcome: MediaRecord | Exception | None = None
 
@@ -63,21 +64,6 @@ class _File:
     def at(self) -> StoredAt:
         assert self.stored is not None
         return self.stored
-
-
-@attrs.define(eq=False)
-class _Caller:
-    """Who waits for some files."""
-
-    left: int
-    done: Deferred[None] = attrs.Factory(lambda: Deferred(lambda _: None))
-
-    def settle(self) -> None:
-        """One more of its files is done."""
-        self.left -= 1
-        # A caller that was cancelled has been told so.
-        if not self.left and not self.done.called:
-            self.done.callback(None)
 
 
 class SmallFiles:
@@ -113,7 +99,7 @@ class SmallFiles:
         """
         if not files:
             return []
-        caller = _Caller(len(files))
+        caller = Countdown(len(files))
         ours = [_File(datastore, rows, data, caller) for rows, data in files]
         self._waiting.extend(ours)
         while self._running < _AT_ONCE and self._waiting:

@@ -22,6 +22,7 @@ from mmr.interop.synapse_rows import NewSynapseMedia, SynapseRows
 from mmr.media.adopted import Adoption, AdoptOutcome
 from mmr.tasks.synapse_thumbnails import Drawn, SynapseThumbnails, objects_of
 from mmr.types import Mxc
+from mmr.util.countdown import Countdown
 from mmr.util.memory_file import Payload
 from mmr.util.threads import Runner
 
@@ -29,21 +30,6 @@ _MAX_GROUP = 512
 _MAX_GROUP_BYTES = 16 * 1024 * 1024
 # One writes files while the other talks to the database.
 _AT_ONCE = 2
-
-
-@attrs.define(eq=False)
-class _Caller:
-    """Who waits for some arrivals."""
-
-    left: int
-    done: Deferred[None] = attrs.Factory(lambda: Deferred(lambda _: None))
-
-    def settle(self) -> None:
-        """One more of them is done."""
-        self.left -= 1
-        # A caller that was cancelled has been told so.
-        if not self.left and not self.done.called:
-            self.done.callback(None)
 
 
 @attrs.define(eq=False)
@@ -73,7 +59,7 @@ class _Waiting:
     """An arrival in the queue, and what becomes of it."""
 
     arrival: Arrival
-    caller: _Caller
+    caller: Countdown
     outcome: AdoptOutcome | Exception | None = None
 
     @property
@@ -118,7 +104,7 @@ class SynapseArrivals:
         """
         if not arrivals:
             return []
-        caller = _Caller(len(arrivals))
+        caller = Countdown(len(arrivals))
         ours = [_Waiting(arrival, caller) for arrival in arrivals]
         self._queue.extend(ours)
         while self._running < _AT_ONCE and (group := self._next()):
