@@ -140,7 +140,7 @@ def test_no_connection_can_be_made(worker: WorkerProcess, tmp_path: Path) -> Non
     """R35."""
     if not any("network" in line or "socket" in line for line in worker.confinement):
         pytest.skip("the kernel offers neither namespaces nor seccomp here")
-    (folder,) = tmp_path.glob("worker-*")
+    (folder,) = tmp_path.glob("mmr-worker-*")
     with socket.create_server(("127.0.0.1", 0)) as server:
         (folder / "port").write_text(str(server.getsockname()[1]))
 
@@ -198,6 +198,13 @@ def test_it_clears_up_behind_itself(tmp_path: Path) -> None:
 
     assert not list(tmp_path.iterdir())
     assert not is_running(worker.pid)
+
+
+def test_nothing_stays_when_no_process_can_be_had(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        WorkerProcess(["/nonexistent"], LIMITS, tmp_path)
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_active_is_told(worker: WorkerProcess) -> None:

@@ -51,27 +51,37 @@ class WorkerProcess:
         temp_dir: Path,
         arguments: Sequence[str] = (),
     ) -> None:
-        self._folder = tempfile.mkdtemp(prefix="worker-", dir=temp_dir)
         self._errors = tempfile.TemporaryFile(dir=temp_dir)
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         self.jobs = 0
-        with theirs:
-            self._process = subprocess.Popen(
-                [*command, json.dumps(attrs.asdict(limits)), *arguments],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                cwd=self._folder,
-                env=_environment(),
-                start_new_session=True,
-            )
+        arguments = [*command, json.dumps(attrs.asdict(limits)), *arguments]
+        self._folder = tempfile.mkdtemp(prefix="mmr-worker-", dir=temp_dir)
+        try:
+            with theirs:
+                self._process = self._start(arguments, theirs)
+        except OSError:
+            self._remove_folder()
+            raise
         self.channel.limit(limits.wall_seconds)
         try:
             self.confinement = self._greeting()
         except (ProtocolError, OSError):
             self.close()
             raise
+
+    def _start(
+        self, arguments: Sequence[str], theirs: socket.socket
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            arguments,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            cwd=self._folder,
+            env=_environment(),
+            start_new_session=True,
+        )
 
     def _greeting(self) -> list[str]:
         received = self.channel.receive()
@@ -108,6 +118,9 @@ class WorkerProcess:
         self._process.wait()
         self.channel.close()
         self._errors.close()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
