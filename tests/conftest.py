@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import remove_shared_cluster
+
 # No deadlines: the machines that run this are shared, and tests don't time. The same
 # examples each run, so that a red run is red again for whoever looks into it.
 settings.register_profile(
@@ -26,3 +28,8 @@ def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind in /tmp."""
+    remove_shared_cluster()

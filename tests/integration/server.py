@@ -92,7 +92,8 @@ class Server:
                 str(self.config_path),
             ],
             folder / "mmr.log",
-            {**os.environ, **(environment or {})},
+            # Of a killed server its workers' folders stay: they go with the test.
+            {**os.environ, "TMPDIR": str(folder), **(environment or {})},
         )
         self.config = merged(self._defaults(), changes or {})
         self.write_config()
@@ -116,6 +117,8 @@ class Server:
                 ],
             },
             "rateLimit": {"enabled": False},
+            # Whoever runs the tests may have a fuller disk than an operator should.
+            "uploads": {"minFreeBytes": 0},
             "datastores": [
                 {
                     "type": "file",
