@@ -217,8 +217,13 @@ class ImportStore:
 
         await self._db.interaction("finish_import_part", finish_txn)
 
-    async def end(self, import_id: str) -> bool:
-        """Forget an import, and queue what is left of its parts.
+    async def end(self, import_id: str, now_ms: int, error: str = "") -> bool:
+        """End an import and its task, and queue what is left of its parts.
+
+        Both at once: a task that went on without its import would be a failed one.
+
+        Args:
+            error: Why it failed; nothing when the task has ended already.
 
         Returns:
             Whether there was one.
@@ -232,8 +237,15 @@ class ImportStore:
                 (import_id,),
             )
             _queue_txn(txn)
-            txn.execute("DELETE FROM mmr_imports WHERE import_id = ?", (import_id,))
-            return txn.rowcount > 0
+            txn.execute(
+                "DELETE FROM mmr_imports WHERE import_id = ? RETURNING task_id",
+                (import_id,),
+            )
+            row = txn.fetchone()
+            if row is None:
+                return False
+            self._tasks.finish_txn(txn, row[0], now_ms, error)
+            return True
 
         return await self._db.interaction("end_import", end_txn)
 

@@ -163,12 +163,13 @@ class TaskStore:
         Those that have ended go when there are `MAX_FINISHED` newer ones.
         """
         await self._db.interaction(
-            "finish_task", self._finish_txn, task_id, now_ms, error
+            "finish_task", self.finish_txn, task_id, now_ms, error
         )
 
-    def _finish_txn(
+    def finish_txn(
         self, txn: Transaction, task_id: int, now_ms: int, error: str
     ) -> None:
+        """The same, along with something else."""
         txn.execute(
             "UPDATE background_tasks SET end_ts = ?, error = ?"
             " WHERE id = ? AND end_ts <= 0",
@@ -234,7 +235,7 @@ class TaskStore:
     ) -> None:
         """End a task whose work has lost its object, whether it runs or waits."""
         self._cancel_txn(txn, task_id)
-        self._finish_txn(txn, task_id, now_ms, error)
+        self.finish_txn(txn, task_id, now_ms, error)
 
 
 def _forget_older_txn(txn: Transaction, task_id: int) -> None:

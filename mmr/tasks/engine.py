@@ -17,6 +17,9 @@ from mmr.util.clock import Clock
 
 logger = logging.getLogger(__name__)
 
+CANCELLED = "cancelled"
+"""The error of a task that an admin cancelled."""
+
 _REPORT_SECONDS = 2.0
 _MAX_LISTED = 1000
 # Who works on a held task says so every two seconds. So long a silence is a crash; and
@@ -204,7 +207,7 @@ class TaskEngine:
         await self._store.cancel(task.id)
         is_waiting = task.id not in self._running and not self._is_held(task)
         if self._is_ours() and is_waiting:
-            await self._store.finish(task.id, self._clock.time_ms(), "cancelled")
+            await self._store.finish(task.id, self._clock.time_ms(), CANCELLED)
 
     async def stop(self) -> None:
         """Break the running tasks off. They stay unfinished, and go on next time."""
@@ -284,7 +287,7 @@ class TaskEngine:
             await reporter.report(task.progress, now=True)
             await work(task, reporter)
         except TaskCancelled:
-            return "cancelled"
+            return CANCELLED
         except TaskFailed as error:
             logger.error("Task %d (%s) failed: %s", task.id, task.name, error)
             return str(error)

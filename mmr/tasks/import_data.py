@@ -21,7 +21,13 @@ from mmr.storage.tasks import Progress, Task
 from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_judge import Judge
 from mmr.tasks.archive_records import UNREADABLE, ArchiveRecords, Problem
-from mmr.tasks.engine import TaskCancelled, TaskFailed, TaskReporter, TaskWaits
+from mmr.tasks.engine import (
+    CANCELLED,
+    TaskCancelled,
+    TaskFailed,
+    TaskReporter,
+    TaskWaits,
+)
 from mmr.util.clock import Clock
 from mmr.util.memory_file import FileSlice, Payload, SharedFile
 from mmr.util.threads import Runner
@@ -96,33 +102,35 @@ class ImportData:
         row = await self._store.get(import_id)
         if row is None:
             raise TaskFailed("its parts are not here: start the import again")
-        is_over = True
+        end: str | None = None
         try:
             await self._read(import_id, row, reporter)
-        except (TaskFailed, TaskCancelled):
+            end = ""
+        except TaskFailed as error:
+            end = str(error)
+            raise
+        except TaskCancelled:
+            end = CANCELLED
             raise
         except (DatastoreError, PartUnread) as error:
             # A full disk, a bucket that is away: that passes, or somebody mends it.
             reason = error.message if isinstance(error, DatastoreError) else str(error)
             if row.idle_ms > IDLE_MS:
+                end = reason
                 raise TaskFailed(reason) from error
             logger.warning("Import task %d waits: %s", task.id, reason)
-            is_over = False
             raise TaskWaits from error
-        except BaseException:
-            # It waits, or something is away: it goes on with what is known.
-            is_over = False
-            raise
         finally:
+            # Else it waits, or something is away: it goes on with what is known.
             known = self._open.get(import_id)
-            if is_over:
-                await self._end(import_id)
+            if end is not None:
+                await self._end(import_id, end)
             await self._rest(known)
 
     async def sweep(self) -> None:
         """Forget imports that were cancelled while they waited."""
         for import_id in await self._store.get_abandoned():
-            await self._end(import_id)
+            await self._end(import_id, "")
         for import_id in list(self._open):
             if await self._store.get(import_id) is None:
                 await self._close(import_id)
@@ -133,9 +141,9 @@ class ImportData:
         if known is not None:
             await known.importer.rest()
 
-    async def _end(self, import_id: str) -> None:
+    async def _end(self, import_id: str, error: str) -> None:
         await self._close(import_id)
-        await self._store.end(import_id)
+        await self._store.end(import_id, self._clock.time_ms(), error)
 
     async def _close(self, import_id: str) -> None:
         known = self._open.pop(import_id, None)

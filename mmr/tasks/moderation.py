@@ -20,7 +20,7 @@ from mmr.media.quarantine import Quarantine, QuarantineResult, action_name
 from mmr.media.selection import Order, Selection
 from mmr.storage.tasks import Progress, Task, TaskStore
 from mmr.tasks import orders
-from mmr.tasks.engine import HeldTask, TaskEngine, TaskReporter
+from mmr.tasks.engine import CANCELLED, HeldTask, TaskEngine, TaskReporter
 from mmr.util.shield import shield
 
 R = TypeVar("R")
@@ -223,7 +223,7 @@ def _plus(before: Progress, done: int, freed_bytes: int) -> Progress:
 def _broken_off(task: Task, error: str | None) -> MatrixError:
     if error is None:
         return unavailable(f"The server is stopping; task {task.id} goes on with it")
-    if error == "cancelled":
+    if error == CANCELLED:
         return MatrixError(
             409, "M_UNKNOWN", f"Task {task.id} was cancelled; what it did stays done"
         )

@@ -12,7 +12,7 @@ from tests.integration.process import poll
 from tests.integration.server import SERVER_NAME, Server
 
 ADMIN = "/_matrix/media/unstable/admin"
-FILES = 1500
+FILES = 3000
 LARGE = 10
 KILLS = 6
 
@@ -47,7 +47,7 @@ def test_killed_at_any_point(engine: Server) -> None:
         assert engine.request("POST", path, body=part).status == 200
     counts = []
     for _ in range(KILLS):
-        time.sleep(chance.uniform(0.0, 0.2))
+        time.sleep(chance.uniform(0.0, 0.1))
         engine.child.kill()
         counts += rows(engine, "SELECT COUNT(*) FROM media")
         engine.start()

@@ -201,7 +201,7 @@ def test_it_clears_up_behind_itself(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_when_no_process_can_be_had(tmp_path: Path) -> None:
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         WorkerProcess(["/nonexistent"], LIMITS, tmp_path)
 
     assert not list(tmp_path.iterdir())

@@ -294,6 +294,25 @@ class ImportCases(ServerCase):
         await self.check_all_is_here(archive)
         await self.check_nothing_is_left()
 
+    async def test_a_crash_at_the_very_end_is_no_failure(self) -> None:
+        """R94: an import and its task end at once."""
+
+        async def no_end(task_id: int, now_ms: int, error: str = "") -> None:
+            """The process ends before it comes to this."""
+
+        archive = self.archive()
+        one, manifest = archive.parts(1).values()
+        patch = self.patch(self.server.stores.tasks, "finish", no_end)
+        import_id = await self.start(one)
+        await self.add(import_id, manifest)
+        await self.until_idle()
+        patch.restore()
+        await self.stop_server()
+        await self.start_server()
+        self.assertEqual((await self.until_over())["error_message"], "")
+        await self.check_all_is_here(archive)
+        await self.check_nothing_is_left()
+
     async def test_a_crash_while_a_part_comes_in_leaves_nothing(self) -> None:
         """R94, R95: the sweep finds the object by its intent."""
 
