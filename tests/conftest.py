@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -23,11 +23,16 @@ settings.load_profile("mmr")
 
 @pytest.fixture(scope="session", autouse=True)
 def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run somewhere else: trial's ``mktemp`` makes its folders where it is."""
-    before = os.getcwd()
-    os.chdir(tmp_path_factory.mktemp("cwd"))
-    yield
-    os.chdir(before)
+    """Run somewhere else: trial's ``mktemp`` makes its folders where it is.
+
+    There goes also what killed children could not remove.
+    """
+    folder = tmp_path_factory.mktemp("cwd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 def pytest_sessionfinish() -> None:

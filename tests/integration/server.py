@@ -92,8 +92,7 @@ class Server:
                 str(self.config_path),
             ],
             folder / "mmr.log",
-            # Of a killed server its workers' folders stay: they go with the test.
-            {**os.environ, "TMPDIR": str(folder), **(environment or {})},
+            {**os.environ, **(environment or {})},
         )
         self.config = merged(self._defaults(), changes or {})
         self.write_config()

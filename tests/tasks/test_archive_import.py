@@ -80,6 +80,7 @@ class ImportCase(ServerCase):
             outcome.tally = dict(records.tally)
             outcome.missing = await records.count(State.WANTED)
         finally:
+            await importer.rest()
             await records.close()
         return outcome
 
