@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import errno
 import itertools
 import operator
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 import attrs
 
@@ -61,7 +64,20 @@ class Catalogue:
         # To SQLite, no name means just that.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._lock = threading.Lock()
-        self._db.executescript(_SCHEMA)
+        with self._locked():
+            self._db.executescript(_SCHEMA)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                # Nothing else ails a database that nobody else knows.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                text = f"{error} (scratch file in {tempfile.gettempdir()})"
+                raise OSError(errno.ENOSPC, text) from error
 
     def add(self, records: Iterable[MediaEntry | Refused]) -> list[Refused]:
         """Take in records of the manifest.
@@ -71,7 +87,7 @@ class Catalogue:
         """
         found = list(records)
         rows = [_row(each) for each in found if isinstance(each, MediaEntry)]
-        with self._lock:
+        with self._locked():
             self._db.execute("BEGIN")
             try:
                 self._db.executemany(_INSERT, rows)
@@ -113,14 +129,14 @@ class Catalogue:
             after = str(batch[-1].mxc)
 
     def _entries(self, where: str, *values: object) -> list[MediaEntry]:
-        with self._lock:
+        with self._locked():
             rows = self._db.execute(f"{_SELECT} WHERE {where}", values).fetchall()
         return list(itertools.starmap(MediaEntry, rows))
 
     def mark(self, media: Iterable[Mxc], state: State) -> None:
         """Note how far some records are."""
         rest = iter(media)
-        with self._lock:
+        with self._locked():
             self._db.execute("BEGIN")
             while part := list(itertools.islice(rest, BATCH)):
                 self._db.executemany(
@@ -133,7 +149,7 @@ class Catalogue:
         """How many records are that far; all, when none is named."""
         wanted = states or tuple(State)
         marks = ",".join("?" * len(wanted))
-        with self._lock:
+        with self._locked():
             [count] = self._db.execute(
                 f"SELECT COUNT(*) FROM entries WHERE state IN ({marks})",  # noqa: S608
                 wanted,
@@ -142,7 +158,7 @@ class Catalogue:
 
     def close(self) -> None:
         """Let go of the scratch database."""
-        with self._lock:
+        with self._locked():
             self._db.close()
 
 

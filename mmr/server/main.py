@@ -215,7 +215,7 @@ class MediaRepoServer(Measuring):
             # Another process may have quarantined something (R84).
             RecurringJob("check_exports", 2, lambda: self.export_downloads.recheck()),
         ]
-        jobs.append(RecurringJob("check_machine", CHECK_SECONDS, self.machine.check))
+        jobs.append(RecurringJob("check_machine", CHECK_SECONDS, self._check_machine))
         if self.machine_id == 0:
             alone = [
                 RecurringJob("look_for_tasks", 15, lambda: self.task_engine.look()),
@@ -238,6 +238,11 @@ class MediaRepoServer(Measuring):
 
     async def _sweep_content(self) -> None:
         self.content_cache.sweep()
+
+    async def _check_machine(self) -> None:
+        await self.machine.check()
+        if not self.machine.is_mine:
+            self.task_engine.give_up()
 
     async def _expire_pending(self) -> None:
         now = self.clock.time_ms()

@@ -186,6 +186,16 @@ class Database:
         except DatabaseUnavailable as error:
             logger.warning("%s: the database does not answer: %s", desc, error)
             raise unavailable("The database does not answer.") from error
+        except self.engine.error as error:
+            if not self.engine.is_out_of_order(error):
+                raise
+            logger.error(
+                "%s: the database is out of order: %s. Free space on its disk; its log"
+                " may say more.",
+                desc,
+                str(error).strip(),
+            )
+            raise unavailable("The database takes no changes.") from error
         except CommitOutcomeUnknown as error:
             logger.warning("%s: unknown whether it was committed: %s", desc, error)
             raise

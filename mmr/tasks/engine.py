@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 CANCELLED = "cancelled"
 """The error of a task that an admin cancelled."""
 
+# What a task may lack for a while, until somebody mends it: room, files, memory.
+_PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
 _REPORT_SECONDS = 2.0
 _MAX_LISTED = 1000
 # Who works on a held task says so every two seconds. So long a silence is a crash; and
@@ -131,6 +136,8 @@ class TaskEngine:
         self._is_ours = is_ours
         self._queued = queued
         self._running: dict[int, Deferred[None]] = {}
+        # Those that any process which does tasks may go on with.
+        self._shared: set[int] = set()
         self._idle: set[int] = set()
         self._is_stopping = False
 
@@ -209,6 +216,11 @@ class TaskEngine:
         if self._is_ours() and is_waiting:
             await self._store.finish(task.id, self._clock.time_ms(), CANCELLED)
 
+    def give_up(self) -> None:
+        """Break off what another process may be doing as well by now."""
+        for task_id in tuple(self._shared):
+            self._running[task_id].cancel()
+
     async def stop(self) -> None:
         """Break the running tasks off. They stay unfinished, and go on next time."""
         self._is_stopping = True
@@ -237,6 +249,8 @@ class TaskEngine:
         running = Deferred.fromCoroutine(self._run(task, work, reporter, ended))
         if not running.called:
             self._running[task.id] = running
+            if not is_held:
+                self._shared.add(task.id)
 
     async def _run(
         self,
@@ -261,6 +275,7 @@ class TaskEngine:
                 error = None
             finally:
                 self._running.pop(task.id, None)
+                self._shared.discard(task.id)
                 ended(error)
 
     async def _let_go(self, task: Task) -> None:
@@ -280,6 +295,10 @@ class TaskEngine:
 
     async def _try(self, task: Task, work: Work, reporter: TaskReporter) -> str:
         """Do the task. Gives the error, if there is one to be told."""
+        now = await self._store.get(task.id)
+        if now is None or now.is_finished:
+            # It ended while the look that found it waited for its answer.
+            return ""
         level = logging.DEBUG if task.id in self._idle else logging.INFO
         self._idle.discard(task.id)
         logger.log(level, "Task %d (%s) begins", task.id, task.name)
@@ -299,6 +318,9 @@ class TaskEngine:
         except (CancelledError, TaskWaits):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                logger.warning("Task %d (%s) waits: %s", task.id, task.name, error)
+                raise TaskWaits from error
             logger.exception("Task %d (%s) failed", task.id, task.name)
             return f"{type(error).__name__}; the log has more"
         logger.info("Task %d (%s) is done", task.id, task.name)

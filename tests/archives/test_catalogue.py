@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 
@@ -89,7 +91,8 @@ def test_batches_go_through_all_that_is_wanted_while_it_changes(
 
 
 def test_many_records_cost_little_memory_and_leave_no_file() -> None:
-    before = set(os.listdir("/tmp"))
+    folder = tempfile.gettempdir()
+    before = set(os.listdir(folder))
     tracemalloc.start()
     catalogue = Catalogue()
     for start in range(0, 50_000, 1000):
@@ -97,6 +100,18 @@ def test_many_records_cost_little_memory_and_leave_no_file() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 1024**2
-    assert not {name for name in set(os.listdir("/tmp")) - before if "etilqs" in name}
+    assert not {name for name in set(os.listdir(folder)) - before if "etilqs" in name}
     assert catalogue.find(["f49999"]) == [entry(49_999)]
     catalogue.close()
+
+
+def test_no_room_is_said_so_and_passes(catalogue: Catalogue) -> None:
+    """R97."""
+    catalogue.add([entry(1)])
+    catalogue._db.execute("PRAGMA max_page_count = 10")
+    with pytest.raises(OSError, match="scratch file in") as raised:
+        catalogue.add(entry(number) for number in range(2, 2000))
+    assert raised.value.errno == errno.ENOSPC
+    catalogue._db.execute("PRAGMA max_page_count = 100000")
+    assert catalogue.add(entry(number) for number in range(2, 2000)) == []
+    assert catalogue.count() == 1999

@@ -124,6 +124,20 @@ class DatabaseTests(StorageTestCase):
         after = await db.fetch_all("t", "SELECT * FROM mmr_schema_version")
         self.assertEqual(sorted(after), sorted(before))
 
+    async def test_a_change_that_can_not_be_written_is_no_fault_of_the_caller(
+        self,
+    ) -> None:
+        """R97: 503, and the log says what to do."""
+        db = await self.open()
+        await db.interaction("t", lambda txn: txn.execute(self.read_only))
+        with (
+            self.assertLogs("mmr.storage.database") as logs,
+            self.assertRaises(MatrixError) as raised,
+        ):
+            await db.interaction("t", insert, "a")
+        self.assertEqual(raised.exception.status, 503)
+        self.assertIn("Free space on its disk", logs.output[0])
+
     async def test_a_probe_notices_what_a_read_does_not(self) -> None:
         """R97: full, or read-only."""
         db = await self.open()

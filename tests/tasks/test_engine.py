@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -102,6 +103,60 @@ class EngineTests(StorageTestCase):
         await self.until_begun(2)
         self.worker.ends[task.id].callback(None)
         await self.until_idle(second)
+        self.assertEqual(await self.state(task), (True, ""))
+
+    async def test_a_look_that_is_late_begins_nothing_again(self) -> None:
+        """What ended while the list of the unfinished was on its way."""
+        await self.begin()
+        engine = self.engine()
+        task = await engine.submit("work", {})
+        await self.until_begun(1)
+        answer: Deferred[None] = Deferred()
+        get_unfinished = self.store.get_unfinished
+
+        async def late(limit: int) -> list[Task]:
+            found = await get_unfinished(limit)
+            await answer
+            return found
+
+        self.patch(self.store, "get_unfinished", late)
+        look = Deferred.fromCoroutine(engine.look())
+        await self.db.ping()
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(engine)
+        answer.callback(None)
+        await look
+        await self.until_idle(engine)
+        self.assertEqual(self.worker.begun, [task.id])
+
+    async def test_who_lost_the_number_leaves_shared_tasks_to_the_next(self) -> None:
+        """Those that it does for a waiting admin go on."""
+        await self.begin()
+        engine = self.engine()
+        shared = await engine.submit("work", {})
+        held = (await engine.hold("work", {}, "", self.worker.run)).task
+        await self.until_begun(2)
+        engine.give_up()
+        while engine.running > 1:
+            await self.db.ping()
+        self.assertEqual(await self.state(shared), (False, ""))
+        self.worker.ends[held.id].callback(None)
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(held), (True, ""))
+
+    async def test_a_full_disk_is_waited_for(self) -> None:
+        """R97: what a task lacks for the moment doesn't make it a failed one."""
+        await self.begin()
+        engine = self.engine()
+        task = await engine.submit("work", {})
+        await self.until_begun(1)
+        self.worker.ends[task.id].errback(OSError(errno.ENOSPC, "no space left"))
+        await self.until_idle(engine)
+        self.assertEqual(await self.state(task), (False, ""))
+        await engine.look()
+        await self.until_begun(2)
+        self.worker.ends[task.id].callback(None)
+        await self.until_idle(engine)
         self.assertEqual(await self.state(task), (True, ""))
 
     async def test_looking_twice_starts_nothing_twice(self) -> None:

@@ -90,3 +90,7 @@ class Engine(Protocol):
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is simply run again."""
         ...
+
+    def is_out_of_order(self, error: BaseException) -> bool:
+        """Whether the database has no room, can't write, or its disk fails."""
+        ...

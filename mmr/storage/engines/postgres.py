@@ -17,6 +17,10 @@ from mmr.storage.engines.base import Connection, Cursor
 from mmr.storage.errors import DatabaseUnavailable
 
 _STARTUP_LOCK = 0x6D6D72  # "mmr"
+# A class of codes, and two (PostgreSQL's manual, appendix A).
+_NO_RESOURCES = "53"
+_IO_ERROR = "58030"
+_READ_ONLY = "25006"
 _CONNECTION_DEFAULTS: dict[str, Any] = {
     "application_name": "mmr",
     "client_encoding": "UTF8",
@@ -116,6 +120,11 @@ class PostgresEngine:
     def is_retryable(self, error: BaseException) -> bool:
         """Whether PostgreSQL gave the transaction up for the sake of another one."""
         return isinstance(error, errors.SerializationFailure | errors.DeadlockDetected)
+
+    def is_out_of_order(self, error: BaseException) -> bool:
+        """Whether it lacks room or memory, is read-only, or its disk fails."""
+        code = getattr(error, "pgcode", None) or ""
+        return code[:2] == _NO_RESOURCES or code in (_IO_ERROR, _READ_ONLY)
 
 
 @functools.lru_cache(maxsize=1024)

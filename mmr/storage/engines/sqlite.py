@@ -13,6 +13,9 @@ from mmr.storage.errors import DatabaseUnavailable
 
 _BUSY_TIMEOUT_SECONDS = 5.0
 _SYNCHRONOUS_FULL = 2
+_OUT_OF_ORDER = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+)
 
 
 class SqliteEngine:
@@ -123,3 +126,7 @@ class SqliteEngine:
         # The low byte is the primary code; the rest refines it.
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def is_out_of_order(self, error: BaseException) -> bool:
+        """Whether the disk is full, fails, or was mounted read-only."""
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUT_OF_ORDER
