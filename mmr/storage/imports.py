@@ -29,7 +29,8 @@ class ImportPart:
 
     Attributes:
         number: From 1, in the order of arrival.
-        is_read: Its media was imported.
+        is_read: Its media was imported, as far as it can be; it is kept for whoever
+            begins again.
     """
 
     number: int
@@ -126,7 +127,8 @@ class ImportStore:
             if row is None:
                 raise ImportGone
             waiting = txn.fetch_value(
-                "SELECT COUNT(*) FROM mmr_import_parts WHERE import_id = ?",
+                "SELECT COUNT(*) FROM mmr_import_parts"
+                " WHERE import_id = ? AND NOT is_read",
                 (import_id,),
             )
             if waiting >= most:

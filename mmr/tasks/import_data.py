@@ -9,7 +9,6 @@ import attrs
 
 from mmr.archives.catalogue import State
 from mmr.archives.manifest import ManifestError
-from mmr.archives.part_process import PartUnread
 from mmr.archives.unpack import ArchiveError
 from mmr.config import Config
 from mmr.datastores.base import DatastoreError, ObjectMissing
@@ -17,6 +16,7 @@ from mmr.datastores.registry import Datastores
 from mmr.media.adopt import Adoption, Adoptions
 from mmr.storage.imports import Import, ImportPart, ImportStore
 from mmr.storage.media import MediaStore
+from mmr.storage.objects import ObjectName
 from mmr.storage.tasks import Progress, Task
 from mmr.tasks.archive_import import ArchiveImport
 from mmr.tasks.archive_judge import Judge
@@ -48,6 +48,7 @@ class _Open:
 
     Attributes:
         searched: Parts that hold no manifest.
+        read: Parts whose media was imported, as far as it can be.
         manifest: The part that does.
         is_sorted: What is here already was set aside.
         total: How many media the manifest lists.
@@ -57,6 +58,7 @@ class _Open:
     records: ArchiveRecords
     importer: ArchiveImport
     searched: set[int] = attrs.Factory(set)
+    read: set[ObjectName] = attrs.Factory(set)
     manifest: int | None = None
     is_sorted: bool = False
     total: int = 0
@@ -112,7 +114,7 @@ class ImportData:
         except TaskCancelled:
             end = CANCELLED
             raise
-        except (DatastoreError, PartUnread) as error:
+        except (DatastoreError, OSError) as error:
             # A full disk, a bucket that is away: that passes, or somebody mends it.
             reason = error.message if isinstance(error, DatastoreError) else str(error)
             if row.idle_ms > IDLE_MS:
@@ -166,12 +168,13 @@ class ImportData:
                 State.WANTED, State.DAMAGED
             ):
                 break
-            seen = [part.number for part in row.parts]
+            # Not by their numbers: that of a part that is gone is given again.
+            seen = {part.name for part in row.parts}
             found = await self._store.get(import_id)
             if found is None:
                 raise TaskFailed("the import was ended")
             row = found
-            if [part.number for part in row.parts if part.number not in seen]:
+            if any(part.name not in seen for part in row.parts):
                 continue
             if row.is_closed or row.idle_ms > IDLE_MS:
                 break
@@ -216,13 +219,16 @@ class ImportData:
             await known.records.sort_out()
             known.is_sorted = True
         for part in row.parts:
-            if part.is_read:
+            if part.name in known.read:
                 continue
+            before = known.problems
             try:
                 await known.importer.read_part(self._bytes_of(part, known, reporter))
             except (ArchiveError, ObjectMissing) as error:
                 known.records.tell(UNREADABLE, f"part {part.number}", str(error))
-            keep = part.number == known.manifest
+            known.read.add(part.name)
+            # Who begins again has to learn once more what can't be kept.
+            keep = part.number == known.manifest or known.problems > before
             await self._store.finish_part(import_id, part.number, keep=keep)
 
     async def _find_manifest(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from twisted.internet.defer import CancelledError
+
 from mmr.cluster.ids import IdGenerator
 from mmr.datastores.base import Datastore
 from mmr.datastores.registry import Datastores, HasDatastores
@@ -146,6 +148,9 @@ class Imports:
             await self._intents.add(intent)
             try:
                 await writer.publish(name.location)
+            except CancelledError:
+                # A thread may be at it still: the sweep gives it up, later.
+                raise
             except BaseException:
                 await self._intents.sweep(intent)
                 raise
