@@ -7,6 +7,7 @@ pool threads and programs without a reactor.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import itertools
@@ -118,7 +119,7 @@ class FolderArchive:
         self._publish()
         if self._name == MANIFEST_PART:
             self.close()
-            shutil.rmtree(self._work)
+            self._clear_up()
             return
         _flush(self._records)
         self.state = attrs.evolve(
@@ -166,7 +167,7 @@ class FolderArchive:
             raise FolderInUse(f"{path} can't be read: {error}") from error
 
     def _begin_anew(self, state: FolderState) -> FolderState:
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._clear_up()
         self._work.mkdir(mode=0o755)
         for path in self._folder.iterdir():
             if _OUR_PART.match(path.name):
@@ -174,6 +175,12 @@ class FolderArchive:
         (self._work / _RECORDS).touch()
         self._write_state(state)
         return state
+
+    def _clear_up(self) -> None:
+        """Forget what is known. A run cut off here leaves nothing to go on with."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._work / _STATE).unlink()
+        shutil.rmtree(self._work, ignore_errors=True)
 
     def _write_state(self, state: FolderState) -> None:
         path = self._work / _STATE
@@ -226,7 +233,8 @@ class ArchiveWriter:
         if is_right:
             self._archive.note([attrs.evolve(entry, sha256=sha256)])
         self._payload += entry.size_bytes
-        if self._payload >= self._target_bytes:
+        # Behind one that isn't right only the caller knows where to go on.
+        if is_right and self._payload >= self._target_bytes:
             self._close_part(place)
         return is_right
 

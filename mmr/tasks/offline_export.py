@@ -103,6 +103,7 @@ class OfflineExport:
 
     def __init__(self, folder: MediaFolder, told: Told, *, skip_missing: bool) -> None:
         self.failed = 0
+        self._after = ""
         self._folder = folder
         self._told = told
         self._skip_missing = skip_missing
@@ -131,9 +132,10 @@ class OfflineExport:
         """
         place = archive.state.place
         self.failed = place.get(_FAILED, 0)
+        self._after = place.get(_AFTER, "")
         writer = ArchiveWriter(archive, part_bytes)
-        self._handle_all(rows(place.get(_AFTER, "")), partial(self._copy, writer))
-        writer.finish({})
+        self._handle_all(rows(self._after), partial(self._copy, writer))
+        writer.finish({_AFTER: self._after, _FAILED: self.failed})
 
     def _handle_all(
         self, rows: Iterable[Row], handle: Callable[[Row, AdoptedMedia], None]
@@ -151,6 +153,7 @@ class OfflineExport:
                 self._told.failed(row.media.mxc, str(error))
             else:
                 self._told.done(row.media.expected_bytes or 0)
+            self._after = row.media.media_id
 
     def _probe(self, row: Row, media: AdoptedMedia) -> None:
         self._open(row, media).close()
