@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -13,16 +12,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
-
 from mmr.cli.arguments import Arguments
+from mmr.cli.offline import FOUND, MISTAKE, OK, run_reactor
 from mmr.config import Config, config_paths, load_config
 from mmr.doctor import Examination, Finding, Level, Options
 from mmr.errors import ConfigError, MatrixError, StartupError
 from mmr.server import MediaRepoServer
 
-_GOOD, _FAULTS, _MISTAKE = 0, 1, 2
 _MACHINE_ID = 1022
 _WORDS = {Level.GOOD: "good ", Level.WARNING: "warn ", Level.FAULT: "FAULT"}
 _COLOURS = {Level.GOOD: "\033[32m", Level.WARNING: "\033[33m", Level.FAULT: "\033[31m"}
@@ -51,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(config_paths(options.config, os.environ))
     except ConfigError as error:
         _print_mistake(error, options)
-        return _MISTAKE
+        return MISTAKE
     return _examine(config, options)
 
 
@@ -93,20 +89,19 @@ def _named_url(text: str) -> tuple[str, str]:
 def _examine(config: Config, options: Namespace) -> int:
     found: list[Finding] = []
 
-    def begin(reactor: Any) -> Deferred[None]:
-        server = MediaRepoServer(config, reactor, _MACHINE_ID)
-        return Deferred.fromCoroutine(_run(server, options, found))
+    async def work(reactor: Any) -> int:
+        await _run(MediaRepoServer(config, reactor, _MACHINE_ID), options, found)
+        return OK
 
-    # It ends by raising; what went wrong has been said by then.
-    with contextlib.suppress(SystemExit):
-        react(begin)
+    if run_reactor(work) == MISTAKE:
+        return MISTAKE
     counts = Counter(finding.level for finding in found)
     if options.json:
         print(json.dumps(_as_json(found, counts, config), indent=2))
     else:
         names = f"{counts[Level.FAULT]} faults, {counts[Level.WARNING]} warnings"
         print(f"\n{names}, {counts[Level.GOOD]} good")
-    return _FAULTS if counts[Level.FAULT] or not found else _GOOD
+    return FOUND if counts[Level.FAULT] or not found else OK
 
 
 async def _run(

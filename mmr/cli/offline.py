@@ -46,13 +46,13 @@ def run_offline(paths: Sequence[Path], work: Work) -> int:
         finally:
             await server.stop()
 
-    return _react(run)
+    return run_reactor(run)
 
 
 def run_alone(work: Callable[[Any], Awaitable[int]]) -> int:
     """Do work that needs a reactor and no configuration. Gives the exit status."""
     _log_to_stderr()
-    return _react(work)
+    return run_reactor(work)
 
 
 def _log_to_stderr() -> None:
@@ -61,7 +61,8 @@ def _log_to_stderr() -> None:
     )
 
 
-def _react(work: Callable[[Any], Awaitable[int]]) -> int:
+def run_reactor(work: Callable[[Any], Awaitable[int]]) -> int:
+    """Do the work; a signal breaks it off. Gives the exit status."""
     statuses: list[int] = []
 
     def begin(reactor: Any) -> Deferred[None]:
@@ -93,7 +94,8 @@ async def _told(work: Callable[[Any], Awaitable[int]], reactor: Any) -> int:
     _tune()
     try:
         return await work(reactor)
-    except (StartupError, MatrixError) as error:
+    except (StartupError, MatrixError, OSError) as error:
+        # A full disk, too many open files: what is done is done.
         print(error, file=sys.stderr)
         return MISTAKE
 

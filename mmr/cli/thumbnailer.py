@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 from argparse import ArgumentTypeError, Namespace
@@ -47,6 +48,8 @@ on the command line or in the configuration
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     options = _parser().parse_args(arguments)
+    # A service manager's signal, too, shall leave nothing behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s"
     )
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _make(options, settings)
     except (Refused, MatrixError, OSError) as error:
         print(f"mmr-thumbnailer: {_sentence(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 1
     return 0
 

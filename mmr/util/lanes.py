@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+)
 from twisted.python.failure import Failure
 
 R = TypeVar("R")
@@ -71,8 +76,15 @@ class Lanes:
             Exception: the first one that any of the work has raised, if the caller has
                 not raised one itself.
         """
+        cancelled: CancelledError | None = None
         while self._running:
-            await next(iter(self._running))
+            try:
+                await _end_of(next(iter(self._running)))
+            except CancelledError as signal:
+                # What is under way may be half stored.
+                cancelled = signal
+        if cancelled is not None:
+            raise cancelled
         if self._failure is not None and not error:
             self._failure.raiseException()
 
@@ -83,3 +95,16 @@ class Lanes:
         self._running.discard(running)
         self._slots.release()
         ended.callback(None)
+
+
+def _end_of(work: Deferred[None]) -> Deferred[None]:
+    """Fires with it. Cancelling that only ends the wait."""
+    waiting: Deferred[None] = Deferred(lambda _: None)
+
+    def wake(result: R) -> R:
+        if not waiting.called:
+            waiting.callback(None)
+        return result
+
+    work.addBoth(wake)
+    return waiting

@@ -6,6 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from mmr.util.lanes import Lanes, together
+from mmr.util.shield import shield
 
 
 class LaneTests(TestCase):
@@ -67,6 +68,22 @@ class LaneTests(TestCase):
         self.assertNoResult(over)
         self.ends[0].errback(ValueError("theirs"))
         self.failureResultOf(over, KeyError)
+
+    def test_who_is_cancelled_waits_for_what_is_under_way(self) -> None:
+        """A program would close the database under a commit."""
+
+        async def storing() -> None:
+            await shield(self.work())
+
+        async def caller() -> None:
+            async with Lanes(2) as lanes:
+                await lanes.start(storing())
+
+        over = Deferred.fromCoroutine(caller())
+        over.cancel()
+        self.assertNoResult(over)
+        self.ends[0].callback(None)
+        self.failureResultOf(over, CancelledError)
 
     def test_who_is_cancelled_while_it_waits_begins_nothing(self) -> None:
         async def caller() -> None:
