@@ -56,6 +56,18 @@ class ConsistencyStore:
         )
         return [NamedObject(*row) for row in rows]
 
+    async def is_named(self, table: str, name: ObjectName) -> bool:
+        """Whether a row of a table names an object still."""
+        if table not in _LISTED:
+            raise ValueError(table)
+        row = await self._db.fetch_one(
+            "is_object_named",
+            f"SELECT 1 FROM {table}"  # noqa: S608
+            " WHERE datastore_id = ? AND location = ? LIMIT 1",
+            (name.datastore_id, name.location),
+        )
+        return row is not None
+
     async def get_unnamed(
         self, datastore_id: str, locations: Sequence[str]
     ) -> list[str]:

@@ -100,6 +100,15 @@ class ExportEntryStore:
         )
         return [ExportMedia(*row) for row in rows]
 
+    async def is_there(self, media: ExportMedia) -> bool:
+        """Whether there is a record still."""
+        row = await self._db.fetch_one(
+            "is_media_to_export_there",
+            "SELECT 1 FROM media WHERE media_id = ? AND origin = ?",
+            (media.media_id, media.origin),
+        )
+        return row is not None
+
     async def add(
         self, export_id: str, part: int, first: int, entries: Sequence[ExportEntry]
     ) -> None:

@@ -133,6 +133,12 @@ class TransferStore:
         assert row is not None
         return [int(value) for value in row]
 
+    async def is_named(self, name: ObjectName) -> bool:
+        """Whether anything refers to an object still."""
+        return await self._db.interaction(
+            "is_object_named", objects.is_in_use_txn, name
+        )
+
     async def find_copy(self, datastore_id: str, sha256_hash: str) -> ObjectName | None:
         """An object with this content in that datastore, to which records refer."""
         row = await self._db.fetch_one(

@@ -193,8 +193,12 @@ class Consistency:
                         self._look_at(named, verify) for named in part
                     )
                     for named, fault in zip(part, faults, strict=True):
-                        if fault is not None:
-                            yield await self._finding(table, named, fault)
+                        if fault is None:
+                            continue
+                        name = ObjectName(self._store.id, named.location)
+                        # Else it was deleted since it was listed.
+                        if await self._rows.is_named(table, name):
+                            yield await self._finding(table, named, name, fault)
                     self._looked_at(len(part))
                 after = batch[-1].location
 
@@ -235,8 +239,9 @@ class Consistency:
         )
         return None if is_right else Fault.WRONG_HASH
 
-    async def _finding(self, table: str, named: NamedObject, fault: Fault) -> Finding:
-        name = ObjectName(self._store.id, named.location)
+    async def _finding(
+        self, table: str, named: NamedObject, name: ObjectName, fault: Fault
+    ) -> Finding:
         media = await self._rows.get_media_of(name)
         return Finding(
             fault,

@@ -150,8 +150,12 @@ class Exporter:
         try:
             await self._pack(media, content)
         except _Unreadable as error:
-            self._tell("failed", mxc, str(error))
-            self._now = attrs.evolve(now, failed=now.failed + 1)
+            if await self._rows.is_there(media):
+                self._tell("failed", mxc, str(error))
+                self._now = attrs.evolve(now, failed=now.failed + 1)
+            else:
+                # It was deleted meanwhile.
+                self._now = now
         else:
             bytes_done = now.bytes_done + media.size_bytes
             self._now = attrs.evolve(now, done=now.done + 1, bytes_done=bytes_done)

@@ -140,6 +140,10 @@ class Transfer:
             table, params.source_datastore_id, params.before_ts, after, _BATCH
         )
 
+    async def is_named(self, source: Datastore, item: MovableObject) -> bool:
+        """Whether an object is there to be moved still."""
+        return await self._transfers.is_named(ObjectName(source.id, item.location))
+
     async def place(
         self, writer: ObjectWriter, moving: Moving, target: Datastore
     ) -> None:
@@ -236,6 +240,9 @@ class _Run:
                 raise TaskFailed(
                     f"stopped after {self.progress.done} objects: {error.message}"
                 ) from error
+            if not await self.transfer.is_named(self.source, item):
+                # It was purged meanwhile.
+                return
             logger.error(
                 "Not moving object %s of datastore %s: %s",
                 item.location,
