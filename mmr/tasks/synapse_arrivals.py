@@ -204,12 +204,21 @@ class SynapseArrivals:
                 half = len(group) // 2
                 first = await self._insert(group[:half])
                 return first + await self._insert(group[half:])
-            for path in group[0].paths:
-                await self._store.delete(path)
-            return [AdoptOutcome(Adoption.REFUSED, detail=str(error))]
+            return [await self._give_up(group[0], str(error))]
         return [
             AdoptOutcome(Adoption.STORED, each.media.size_bytes or 0) for each in group
         ]
+
+    async def _give_up(self, refused: Arrival, reason: str) -> AdoptOutcome:
+        mxc = refused.media.mxc
+        row = (await self._threads.run(self._rows.find, [mxc])).get(mxc)
+        # Another run may have been faster, and its row name this very file.
+        if row is None or row.path != refused.path:
+            for path in refused.paths:
+                await self._store.delete(path)
+        if row is None:
+            return AdoptOutcome(Adoption.REFUSED, detail=reason)
+        return known(row.size_bytes)
 
 
 def known(size_bytes: int | None) -> AdoptOutcome:

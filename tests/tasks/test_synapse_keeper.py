@@ -101,6 +101,25 @@ class KeeperTests(TestCase):
     def content(self, row: SynapseMedia) -> bytes:
         return (self.synapse.store / row.path).read_bytes()
 
+    async def test_two_runs_at_once_do_not_take_each_others_files(self) -> None:
+        """The slower one's row is refused; the other's names the same path."""
+        first, second = self.make_keeper(), self.make_keeper()
+        put_all = second._arrivals._put_all
+        outcomes: list[AdoptOutcome] = []
+
+        async def put_late(objects: Any) -> None:
+            await put_all(objects)
+            outcomes.append(await first.adopt(media("shared1"), pieces(b"same")))
+
+        with (
+            mock.patch.object(second._arrivals, "_put_all", put_late),
+            mock.patch.object(first._arrivals._rows, "find_taken", return_value=set()),
+        ):
+            outcomes.append(await second.adopt(media("shared1"), pieces(b"same")))
+        words = [outcome.adoption for outcome in outcomes]
+        self.assertEqual(words, [Adoption.STORED, Adoption.KNOWN])
+        self.assertEqual(self.content(self.row("shared1")), b"same")
+
     async def test_file_and_row_are_as_synapse_has_them(self) -> None:
         for media_id, data in (("small1", b"few"), ("large1", LARGE)):
             outcome = await self.put(media(media_id), data)
