@@ -6,6 +6,7 @@ import email.utils
 import json
 import random
 import re
+from datetime import UTC
 
 import attrs
 
@@ -177,6 +178,8 @@ def _lifetime(response: GuardedResponse, now: float) -> float | None:
     if expires is None:
         return None
     try:
-        return email.utils.parsedate_to_datetime(expires).timestamp() - now
+        date = email.utils.parsedate_to_datetime(expires)
     except (ValueError, OverflowError, TypeError):
         return 0.0
+    # "-0000" is UTC as well, and here a date without any zone.
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now

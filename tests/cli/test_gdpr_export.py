@@ -145,7 +145,7 @@ class ExportProgramTests(CheckCase):
         self.check({})
 
     async def test_a_killed_run_is_gone_on_with(self) -> None:
-        files = await self.fill(40)
+        files = await self.fill(200)
         program = Program()
         process = reactor.spawnProcess(  # type: ignore[attr-defined]
             program,
@@ -167,7 +167,7 @@ class ExportProgramTests(CheckCase):
         code, _, err = await self.export()
         self.assertEqual(code, 0, err)
         self.assertIn("going on with an unfinished export", err)
-        self.assertIn("exported: 40", err)
+        self.assertIn("exported: 200", err)
         self.check(files)
         kept = [path.stat().st_mtime_ns == mtime for path, mtime in before.items()]
         self.assertGreaterEqual(sum(kept), len(kept) - 1)

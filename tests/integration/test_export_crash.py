@@ -13,7 +13,7 @@ from tests.integration.server import SERVER_NAME, Server
 from tests.rest.admin.export_case import unpacked
 
 ADMIN = "/_matrix/media/unstable/admin"
-FILES = 40
+FILES = 200
 KILLS = 5
 
 

@@ -18,7 +18,7 @@ SECRET = "a-shared-secret-of-some-length"
 USER = f"@tests:{SERVER_NAME}"
 OTHER = f"@other:{SERVER_NAME}"
 ADMIN = "/_matrix/media/unstable/admin"
-COUNT = 2000
+COUNT = 10_000
 
 # As many as a purge needs some seconds for, without files; the real ones are oldest.
 _INSERT = f"""

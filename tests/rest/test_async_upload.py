@@ -149,7 +149,7 @@ class AsyncUploadCases(ServerCase):
         wire.send(self.head("GET", path))
         await self.eventually(lambda: len(self.server.waiters._waiting) == 1)
         wire.abort()
-        await self.eventually(lambda: not self.server.waiters._waiting, seconds=2)
+        await self.eventually(lambda: not self.server.waiters._waiting)
 
     async def test_pending_ids_are_limited_per_user(self) -> None:
         """D6, R78, R81."""

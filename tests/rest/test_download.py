@@ -251,7 +251,7 @@ class Downloads(ServerCase):
         wire.send(self.head("GET", path))
         await self.eventually(lambda: self.open_files() == 1)
         wire.abort()
-        await self.eventually(lambda: self.open_files() == 0, seconds=2)
+        await self.eventually(lambda: self.open_files() == 0)
 
     def open_files(self) -> int:
         """Descriptors of this process within the media folder."""

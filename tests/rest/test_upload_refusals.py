@@ -103,7 +103,7 @@ class UploadSizes(ServerCase):
             await self.eventually(lambda: bool(self.files()))
             self.assertEqual(await self.count("mmr_quota_reservations"), 1)
             wire.abort()
-            await self.eventually(self.is_empty, seconds=2)
+            await self.eventually(self.is_empty)
 
     async def test_a_body_that_ends_early_is_not_stored(self) -> None:
         """R65: the client closes its side where more was announced."""
@@ -112,7 +112,7 @@ class UploadSizes(ServerCase):
         assert wire.transport is not None
         wire.transport.loseConnection()
         await wire.closed()
-        await self.eventually(self.is_empty, seconds=2)
+        await self.eventually(self.is_empty)
 
     async def test_a_broken_chunk_is_400_and_stores_nothing(self) -> None:
         wire = await self.wire()

@@ -127,7 +127,7 @@ class LeftRequests(PreviewCase):
                 rows = [await self.count(table) for table in _TABLES]
                 return rows[-2:] == [0, 0] and len(self.files()) == rows[0]
 
-            await self.eventually(is_settled, seconds=2)
+            await self.eventually(is_settled)
 
     async def test_while_it_waits_for_media_that_is_to_come(self) -> None:
         media_id = await self.create()

@@ -143,7 +143,8 @@ def test_sizes_are_checked_before_a_pixel_is_decoded(
     started = time.process_time()
 
     assert memory_for(lambda: found.append(refusal(data))) < CHEAP_BYTES
-    assert time.process_time() - started < 0.2
+    # Decoded they would take tens; a collection of garbage may take half of one.
+    assert time.process_time() - started < 2
     assert found == [reason]
 
 
@@ -174,7 +175,8 @@ def test_a_second_frame_larger_than_the_first_is_checked_too() -> None:
     started = time.process_time()
 
     assert memory_for(lambda: found.append(refusal(data))) < CHEAP_BYTES
-    assert time.process_time() - started < 0.2
+    # Decoded they would take tens; a collection of garbage may take half of one.
+    assert time.process_time() - started < 2
     assert found == [Refusal.TOO_LARGE]
 
 
