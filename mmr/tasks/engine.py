@@ -15,6 +15,7 @@ from mmr.errors import MatrixError
 from mmr.logging.context import background
 from mmr.storage.tasks import Progress, Task, TaskStore
 from mmr.util.clock import Clock
+from mmr.util.shield import shield
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class TaskReporter:
         self._clock = clock
         self._is_held = is_held
         self._reported_at: float | None = None
+        self._written: Deferred[None] | None = None
 
     async def report(self, progress: Progress, *, now: bool = False) -> None:
         """To be called often; it is written every two seconds, or now.
@@ -75,8 +77,22 @@ class TaskReporter:
         self._reported_at = at
         now_ms = self._clock.time_ms()
         held_until = now_ms + _HELD_MS if self._is_held else 0
-        if not await self._store.report(self._task.id, progress, now_ms, held_until):
+        if not await shield(self._write(progress, now_ms, held_until)):
             raise TaskCancelled
+
+    async def _write(self, progress: Progress, now_ms: int, held_until: int) -> bool:
+        self._written = Deferred()
+        try:
+            return await self._store.report(
+                self._task.id, progress, now_ms, held_until
+            )
+        finally:
+            self._written.callback(None)
+
+    async def settle(self) -> None:
+        """Wait for what was being written when the task was broken off."""
+        if self._written is not None:
+            await self._written
 
 
 class TaskRunner(Protocol):
@@ -268,6 +284,7 @@ class TaskEngine:
                 self._idle.add(task.id)
             except CancelledError:
                 logger.info("Task %d is interrupted; it goes on later", task.id)
+                await reporter.settle()
                 await self._let_go(task)
             except Exception:
                 # Unfinished in the database, which may just be away: another try.

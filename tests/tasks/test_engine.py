@@ -13,6 +13,7 @@ from mmr.storage import Database, tasks
 from mmr.storage.tasks import Progress, Task, TaskStore
 from mmr.tasks.engine import TaskEngine, TaskFailed, TaskReporter, TaskWaits
 from mmr.util.clock import Clock
+from mmr.util.shield import shield
 
 from tests.storage.base import OnPostgres, OnSqlite, StorageTestCase
 
@@ -323,6 +324,37 @@ class EngineTests(StorageTestCase):
         await ours.look()
         await self.until_begun(2)
         await ours.stop()
+
+    async def test_who_stops_lets_go_only_after_the_last_report(self) -> None:
+        """It would be held again, by a process that is gone."""
+        await self.begin()
+        other = self.engine(is_ours=False)
+        report, release = self.store.report, self.store.release
+        reported, order = Deferred[None](), list[str]()
+
+        async def late(*args: Any) -> bool:
+            await reported
+            order.append("report")
+            return await report(*args)
+
+        async def slow(*args: Any) -> bool:
+            # A database's thread goes on with what nobody waits for.
+            order.append("begin")
+            return await shield(late(*args))
+
+        async def noted_release(task_id: int) -> None:
+            order.append("release")
+            await release(task_id)
+
+        self.patch(self.store, "report", slow)
+        self.patch(self.store, "release", noted_release)
+        await other.hold("work", {}, "", self.worker.run)
+        while not order:
+            await self.db.ping()
+        stopping = Deferred.fromCoroutine(other.stop())
+        reported.callback(None)
+        await stopping
+        self.assertEqual(order, ["begin", "report", "release"])
 
     async def test_only_what_others_could_go_on_with_is_held(self) -> None:
         await self.begin()
