@@ -258,39 +258,39 @@ def test_homeserver_yaml_says_it_all(synapse: Homeserver) -> None:
     assert (synapse.folder / "out" / "export-manifest.tgz").exists()
 
 
-def test_a_killed_run_is_gone_on_with(synapse: Homeserver) -> None:
-    data = [os.urandom(300_000) for _ in range(40)]
+def test_a_killed_run_is_gone_on_with(either: Homeserver) -> None:
+    data = [os.urandom(300_000) for _ in range(80)]
     for number, content in enumerate(data):
-        synapse.add(f"AbCd{number:04}", content)
+        either.add(f"AbCd{number:04}", content)
     flags = ("-serverName", SERVER, "-partSize", "1000000")
     child = subprocess.Popen(
-        synapse.command(*flags),
-        cwd=synapse.folder,
+        either.command(*flags),
+        cwd=either.folder,
         env=environment(),
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 60
-    while len(synapse.parts) < 4 and child.poll() is None:
+    while len(either.parts) < 4 and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert "export-manifest.tgz" not in synapse.parts
+    assert "export-manifest.tgz" not in either.parts
     # The last one may not have been noted yet.
-    whole = [name for name in synapse.parts if name.startswith("export")][:-1]
+    whole = [name for name in either.parts if name.startswith("export")][:-1]
     done = {
-        name: (synapse.folder / "media-export" / name).stat().st_mtime_ns
+        name: (either.folder / "media-export" / name).stat().st_mtime_ns
         for name in whole
     }
     assert done
-    status, _, err = synapse.export("-partSize", "1000000")
+    status, _, err = either.export("-partSize", "1000000")
     assert status == 0, err
     assert "going on with an unfinished export" in err
     for name, written in done.items():
-        path = synapse.folder / "media-export" / name
+        path = either.folder / "media-export" / name
         assert path.stat().st_mtime_ns == written
-    manifest, entries = synapse.archive()
-    assert len(manifest["media"]) == len(entries) == 40
+    manifest, entries = either.archive()
+    assert len(manifest["media"]) == len(entries) == 80
     assert set(entries.values()) == set(data)
 
 
