@@ -50,18 +50,22 @@ class Serving:
         """The request has its answer."""
         self._answers.pop(request, None)
 
-    def cut(self, media: Collection[Mxc], contents: Collection[str] = ()) -> int:
-        """Break off the answers with these media or contents (SHA-256).
+    def answers_with(self, sha256_hash: str) -> dict[Stoppable, Mxc]:
+        """Those of `open_answers` with this content."""
+        return {
+            request: mxc
+            for request, mxc in self.open_answers.items()
+            if _hash_of(self._answers[request][1]) == sha256_hash
+        }
+
+    def cut(self, media: Collection[Mxc]) -> int:
+        """Break off the answers with these media.
 
         Returns:
             How many there were.
         """
         return self.stop(
-            [
-                request
-                for request, (mxc, found) in self._answers.items()
-                if mxc in media or _hash_of(found) in contents
-            ]
+            [request for request, (mxc, _) in self._answers.items() if mxc in media]
         )
 
     def stop(self, requests: Collection[Stoppable]) -> int:

@@ -152,25 +152,9 @@ class MediaRepoServer(Measuring):
         self.media_record_cache.forget_all()
         self.thumbnail_records.forget_all()
         self.token_cache.clear()
-        Deferred.fromCoroutine(self._cut_what_was_quarantined())
-
-    async def _cut_what_was_quarantined(self) -> None:
-        """Nobody may have told us (R85). What begins from now on looks by itself."""
+        # Nobody may have told us (R85). What begins from now on looks by itself.
         answers = self.serving.open_answers
-        if not answers:
-            return
-        try:
-            found = await self.stores.media.get_several(list(set(answers.values())))
-        except MatrixError as error:
-            logger.warning("Not known whether all that is being sent may be: %s", error)
-            return
-        self.serving.stop(
-            [
-                request
-                for request, mxc in answers.items()
-                if mxc in found and found[mxc].quarantined
-            ]
-        )
+        Deferred.fromCoroutine(self.cut_quarantined(answers, in_doubt=False))
 
     async def _look_for_tasks(self) -> None:
         try:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
+from twisted.internet.defer import Deferred
+
 from mmr.auth.sessions import Sessions
+from mmr.errors import MatrixError
 from mmr.media.audit import AuditLog
 from mmr.media.purge import Purge
 from mmr.media.quarantine import Quarantine
 from mmr.media.rekey import Rekey
 from mmr.media.remote_expiry import RemoteMediaExpiry
-from mmr.media.serving import Serving
+from mmr.media.serving import Serving, Stoppable
 from mmr.media.usage import Usage
 from mmr.server.previewing import Previewing
 from mmr.types import Mxc
+
+logger = logging.getLogger(__name__)
 
 
 class Moderation(Previewing):
@@ -105,4 +111,29 @@ class Moderation(Previewing):
     def content_removed(self, sha256_hash: str) -> None:
         """Another process has withdrawn this content."""
         self.content_cache.forget(sha256_hash)
-        self.serving.cut((), (sha256_hash,))
+        answers = self.serving.answers_with(sha256_hash)
+        # The word may come late, when what it meant was released again.
+        Deferred.fromCoroutine(self.cut_quarantined(answers, in_doubt=True))
+
+    async def cut_quarantined(
+        self, answers: Mapping[Stoppable, Mxc], *, in_doubt: bool
+    ) -> None:
+        """Break off the answers with what is quarantined by now.
+
+        Args:
+            in_doubt: Also those of which the database says nothing.
+        """
+        if not answers:
+            return
+        try:
+            found = await self.stores.media.get_several(list(set(answers.values())))
+        except MatrixError as error:
+            logger.warning("Not known whether all that is being sent may be: %s", error)
+            found = {}
+        self.serving.stop(
+            [
+                request
+                for request, mxc in answers.items()
+                if (found[mxc].quarantined if mxc in found else in_doubt)
+            ]
+        )

@@ -83,9 +83,7 @@ class TaskReporter:
     async def _write(self, progress: Progress, now_ms: int, held_until: int) -> bool:
         self._written = Deferred()
         try:
-            return await self._store.report(
-                self._task.id, progress, now_ms, held_until
-            )
+            return await self._store.report(self._task.id, progress, now_ms, held_until)
         finally:
             self._written.callback(None)
 

@@ -98,16 +98,27 @@ class QuarantineTests(AdminCase):
             self.assertLess(len(received), 20 << 20)
 
     async def test_downloads_are_cut_when_another_process_says_so(self) -> None:
-        media_id = await self.upload(os.urandom(20 << 20), "video/mp4")
-        digest = (await self.record(media_id)).sha256_hash
-        wire = await self.wire()
-        wire.transport.pauseProducing()  # type: ignore[union-attr]
-        path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
-        wire.send(self.head("GET", path))
-        await self.eventually(lambda: len(self.server.serving) == 1)
-        self.server.content_removed(digest)
-        wire.transport.resumeProducing()  # type: ignore[union-attr]
-        self.assertLess(len(await wire.closed()), 20 << 20)
+        for was_released in (True, False):
+            media_id = await self.upload(os.urandom(20 << 20), "video/mp4")
+            digest = (await self.record(media_id)).sha256_hash
+            wire = await self.wire()
+            wire.transport.pauseProducing()  # type: ignore[union-attr]
+            path = f"/_matrix/client/v1/media/download/{HOST}/{media_id}"
+            wire.send(self.head("GET", path))
+            await self.eventually(lambda: len(self.server.serving) == 1)
+            # What that process did; or it was undone before we heard of it.
+            await self.execute(
+                "UPDATE media SET quarantined = ? WHERE media_id = ?",
+                (not was_released, media_id),
+            )
+            self.server.content_removed(digest)
+            for _ in range(10):
+                await self.server.db.ping()
+            wire.transport.resumeProducing()  # type: ignore[union-attr]
+            if was_released:
+                await self.eventually(lambda w=wire: len(w.received) > 20 << 20)
+            else:
+                self.assertLess(len(await wire.closed()), 20 << 20)
 
     async def test_downloads_are_cut_when_nobody_could_say_so(self) -> None:
         """R85: messages may be lost, and what they said is looked up."""
