@@ -79,22 +79,29 @@ class PartProcess:
         self._worker: WorkerProcess | None = None
         self._fault: Exception | None = None
         self._is_new = True
+        # Of the part that is read; another one once that is given up.
+        self._number = 0
         self._is_ended = False
         # One thread reads; `end` waits for it.
         self._lock = threading.Lock()
 
-    def begin(self) -> None:
-        """What is read next is another part."""
+    def begin(self) -> int:
+        """What is read next is another part. Gives its number, for `read`."""
         self.wants_input = self._is_new = True
         self._is_ended = False
         self._fault = None
+        self._number += 1
+        return self._number
 
-    def read(self, packed: Payload, *, is_end: bool = False) -> list[Found]:
+    def read(
+        self, packed: Payload, *, is_end: bool = False, number: int | None = None
+    ) -> list[Found]:
         """What comes out next.
 
         Args:
             packed: What comes next of the file, if some is wanted.
             is_end: The file ends with that.
+            number: Which part that is of; by default the one that has begun.
 
         Raises:
             ArchiveError: the rest can't be read. What came before is as good as ever.
@@ -102,6 +109,10 @@ class PartProcess:
             MatrixError: 503: no process can be had.
         """
         with self._lock:
+            # A thread may come to this only when its part was given up, and the next
+            # one has begun: bytes of the one are no damage of the other.
+            if number not in (None, self._number):
+                raise PartUnread("nobody wants the rest")
             if self._fault is not None:
                 raise self._fault
             worker = self._running()
@@ -123,6 +134,7 @@ class PartProcess:
     def end(self) -> None:
         """End the process, whatever it does. `begin` may follow."""
         self._is_ended = True
+        self._number += 1
         worker = self._worker
         if worker is not None:
             worker.kill()

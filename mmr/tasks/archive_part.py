@@ -58,7 +58,7 @@ class PartStream(Generic[T]):
         self._find = find
         self._threads = threads
         self._process = process
-        process.begin()
+        self._number = process.begin()
         # What the process does while others deal with what it did before.
         self._ahead: Deferred[None] | None = None
         # Not the Deferred's result: it may lie there until garbage is collected.
@@ -159,7 +159,10 @@ class PartStream(Generic[T]):
             except StopAsyncIteration:
                 self._is_all_read = True
         self._found = await self._threads.run(
-            self._process.read, packed, is_end=self._is_all_read
+            self._process.read,
+            packed,
+            is_end=self._is_all_read,
+            number=self._number,
         )
 
     def _sort(self, events: list[Found]) -> list[Wanted[T] | Piece | End | Refused]:

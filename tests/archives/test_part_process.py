@@ -77,6 +77,22 @@ def whole(events: Iterable[Event | Found]) -> list[tuple[str, object]]:
     return found
 
 
+def test_bytes_of_a_part_that_was_given_up_are_none_of_the_next(
+    part: PartProcess,
+) -> None:
+    """A thread may be late with them; the next part would be a damaged one."""
+    given_up = part.begin()
+    half = len(MANY) // 2
+    part.read(MANY[:half], number=given_up)
+    part.end()
+    for begins in (False, True):
+        if begins:
+            part.begin()
+        with pytest.raises(PartUnread):
+            part.read(MANY[half:], number=given_up)
+    assert whole(read(part, MANY)) == whole(events_of(MANY))
+
+
 def test_an_answer_has_a_bounded_size(part: PartProcess) -> None:
     """R77: a megabyte may unpack to a gigabyte."""
     packed = gzip.compress(tar([("a", bytes(64 << 20))]))
