@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -33,6 +34,8 @@ def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("TMPDIR", str(folder))
         patch.setattr(tempfile, "tempdir", None)
         yield
+    # pytest clears up itself only where there are no xdist workers.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_sessionfinish() -> None:
