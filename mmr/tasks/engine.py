@@ -310,8 +310,8 @@ class TaskEngine:
 
     async def _try(self, task: Task, work: Work, reporter: TaskReporter) -> str:
         """Do the task. Gives the error, if there is one to be told."""
-        now = await self._store.get(task.id)
-        if now is None or now.is_finished:
+        found = await self._store.get(task.id)
+        if found is None or found.is_finished:
             # It ended while the look that found it waited for its answer.
             return ""
         level = logging.DEBUG if task.id in self._idle else logging.INFO

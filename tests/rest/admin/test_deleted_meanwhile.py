@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mmr.archives import ending
@@ -26,18 +27,24 @@ async def purge(case: ServerCase, media_id: str) -> None:
     await case.server.sweep.delete_queued()
 
 
+def purging(
+    case: ServerCase, ids: list[str], listing: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    """A listing; the last of the media is deleted once it was listed."""
+
+    async def listed(*args: Any) -> Any:
+        found = await listing(*args)
+        if found and len(ids) == 2:
+            await purge(case, ids.pop())
+        return found
+
+    return listed
+
+
 class Transfers(AdminDatastoreCase):
     async def test_it_is_not_an_object_that_could_not_be_moved(self) -> None:
         ids = [await self.upload(os.urandom(1000)) for _ in range(2)]
-        some = Transfer.some
-
-        async def listed(transfer: Transfer, *args: Any) -> Any:
-            found = await some(transfer, *args)
-            if found and len(ids) == 2:
-                await purge(self, ids.pop())
-            return found
-
-        self.patch(Transfer, "some", listed)
+        self.patch(Transfer, "some", purging(self, ids, Transfer.some))
         task = await self.transfer()
         self.assertEqual(task["error_message"], "")
         self.assertEqual(len(self.keys()), 1)
@@ -47,15 +54,8 @@ class Exports(ExportCase):
     async def test_it_is_not_a_file_that_could_not_be_read(self) -> None:
         contents = [os.urandom(100_000) for _ in range(2)]
         ids = [await self.upload(data) for data in contents]
-        get_media = ExportEntryStore.get_media
-
-        async def listed(store: ExportEntryStore, *args: Any) -> Any:
-            found = await get_media(store, *args)
-            if found and len(ids) == 2:
-                await purge(self, ids.pop())
-            return found
-
-        self.patch(ExportEntryStore, "get_media", listed)
+        listing = ExportEntryStore.get_media
+        self.patch(ExportEntryStore, "get_media", purging(self, ids, listing))
         export_id = await self.start()
         self.assertEqual((await self.task())["error_message"], "")
         await self.check(export_id, {ids[0]: contents[0]})
@@ -85,14 +85,6 @@ class Exports(ExportCase):
         """For the program of consistency, beside a server."""
         ids = [await self.upload(os.urandom(1000)) for _ in range(2)]
         rows = ConsistencyStore(self.server.db)
-        get_named = rows.get_named
-
-        async def listed(*args: Any) -> Any:
-            found = await get_named(*args)
-            if found and len(ids) == 2:
-                await purge(self, ids.pop())
-            return found
-
-        self.patch(rows, "get_named", listed)
+        self.patch(rows, "get_named", purging(self, ids, rows.get_named))
         check = Consistency(rows, self.store, self.server.files, lambda _: None)
         self.assertEqual([each async for each in check.broken(verify=False)], [])
